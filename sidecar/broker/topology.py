@@ -1,0 +1,132 @@
+"""Which exchanges and queues exist: the one source of `topology/` and of what is declared at start.
+
+Owns names and arguments. It must not open a connection. Arguments that depend on the server's version are
+resolved by `queue_arguments(spec, version)`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+HEALTH = "sidecar.health"
+CONTROL = "sidecar.control"
+ORDERS = "sidecar.orders"
+COMMANDS = "sidecar.commands"
+EVENTS = "sidecar.events"
+DEAD_LETTER = "sidecar.dead-letter"
+
+ARBITER_QUEUE = "sidecar.arbiter"
+RECONCILER_QUEUE = "sidecar.reconciler"
+JOURNAL_STREAM = "sidecar.journal"
+SNAPSHOT_STREAM = "sidecar.snapshots"
+HEALTH_HISTORY_STREAM = "sidecar.health-history"
+DEAD_LETTERS_QUEUE = "sidecar.dead-letters"
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeSpec:
+    """A durable exchange."""
+
+    name: str
+    type: Literal["topic", "fanout"]
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSpec:
+    """A queue and its bindings, as (exchange, routing key) pairs. `exclusive` queues live with their connection.
+
+    `length_max` bounds an exclusive queue (oldest dropped first): it holds what is repeated anyway.
+    """
+
+    name: str
+    kind: Literal["quorum", "classic", "stream"]
+    bindings: tuple[tuple[str, str], ...] = ()
+    exclusive: bool = False
+    single_active_consumer: bool = False
+    dead_lettered: bool = False
+    length_max: int | None = None
+    what: str = field(default="", compare=False)
+
+
+EXCHANGES: tuple[ExchangeSpec, ...] = (
+    ExchangeSpec(HEALTH, "topic", "heartbeats (transient) and health reports (persistent)"),
+    ExchangeSpec(CONTROL, "fanout", "halts and control states, to every sidecar"),
+    ExchangeSpec(ORDERS, "topic", "order intents, reports, drop copies and evidence"),
+    ExchangeSpec(COMMANDS, "topic", "operators' requests, to the arbiter"),
+    ExchangeSpec(EVENTS, "topic", "decided facts, for everyone else"),
+    ExchangeSpec(DEAD_LETTER, "fanout", "what could not be understood, with the reason"),
+)
+
+QUEUES: tuple[QueueSpec, ...] = (
+    QueueSpec(
+        ARBITER_QUEUE,
+        "quorum",
+        bindings=(
+            (ORDERS, "intent.#"),
+            (ORDERS, "report.#"),
+            (ORDERS, "evidence.#"),
+            (COMMANDS, "#"),
+        ),
+        single_active_consumer=True,
+        dead_lettered=True,
+        what="orders and commands, to the nominated arbiter",
+    ),
+    QueueSpec(
+        RECONCILER_QUEUE,
+        "quorum",
+        bindings=((ORDERS, "drop-copy.#"), (EVENTS, "evidence-wanted.#")),
+        single_active_consumer=True,
+        dead_lettered=True,
+        what="drop copies and requests for evidence, to the reconciler",
+    ),
+    QueueSpec(JOURNAL_STREAM, "stream", what="the journal: every decided fact"),
+    QueueSpec(SNAPSHOT_STREAM, "stream", what="snapshots of the folded state"),
+    QueueSpec(HEALTH_HISTORY_STREAM, "stream", bindings=((HEALTH, "report.#"),), what="health reports, for trends"),
+    QueueSpec(DEAD_LETTERS_QUEUE, "quorum", bindings=((DEAD_LETTER, ""),), what="dead letters"),
+)
+
+
+def control_queue(component: str, run: str) -> QueueSpec:
+    """A sidecar's own queue on the control fanout."""
+    return QueueSpec(f"sidecar.control.{component}.{run}", "classic", ((CONTROL, ""),), exclusive=True, length_max=1000)
+
+
+def reply_queue(owner: str, run: str) -> QueueSpec:
+    """A process's own queue for answers, reached through the default exchange."""
+    return QueueSpec(f"sidecar.reply.{owner}.{run}", "classic", exclusive=True, length_max=100_000)
+
+
+def heartbeat_queue(arbiter: str, run: str) -> QueueSpec:
+    """An arbiter's own bounded view of all heartbeats and releases; standbys watch too."""
+    return QueueSpec(
+        f"sidecar.heartbeats.{arbiter}.{run}",
+        "classic",
+        ((HEALTH, "heartbeat.#"), (HEALTH, "released.#")),
+        exclusive=True,
+        length_max=100_000,
+    )
+
+
+def events_queue(owner: str, run: str, *keys: str) -> QueueSpec:
+    """A watcher's own queue of events with the given routing keys."""
+    bindings = tuple((EVENTS, key) for key in keys or ("#",))
+    return QueueSpec(f"sidecar.events.{owner}.{run}", "classic", bindings, exclusive=True, length_max=100_000)
+
+
+def queue_arguments(spec: QueueSpec, version: tuple[int, int]) -> dict[str, str | int | bool]:
+    """The declare arguments of a queue on a server of this (major, minor) version.
+
+    Quorum queues of 4.x drop a message after 20 deliveries unless told -1; 3.x drops at the first redelivery when
+    told -1 and never when told nothing (RabbitMQ quorum-queue documentation; measured on 3.10.8 and 4.0.5).
+    """
+    arguments: dict[str, str | int | bool] = {"x-queue-type": spec.kind}
+    if spec.single_active_consumer:
+        arguments["x-single-active-consumer"] = True
+    if spec.kind == "quorum" and version >= (4, 0):
+        arguments["x-delivery-limit"] = -1
+    if spec.dead_lettered:
+        arguments["x-dead-letter-exchange"] = DEAD_LETTER
+    if spec.length_max is not None:
+        arguments["x-max-length"] = spec.length_max
+        arguments["x-overflow"] = "drop-head"
+    return arguments

@@ -1,0 +1,1 @@
+"""Rung 3: what a component imports."""

@@ -1,0 +1,1 @@
+"""Rung 2: the configuration; each field says what it does, its unit, and what raising it costs."""

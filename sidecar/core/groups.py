@@ -1,0 +1,90 @@
+"""Failover groups: which slots a group has, and who should take a vacant one.
+
+Owns the plan of a group and the choice among candidates; pure functions of who is ready and who holds what. It must
+not know leases, time or messages. The four modes are one mechanism with slots distributed differently (DESIGN
+section 6): `active_passive` one slot, by order of preference; `n_plus_one` N slots, one each; `active_active` one slot
+per partition, by rendezvous hashing (Thaler and Ravishankar 1998), so that a death moves only the dead member's
+slots; `cluster` the same plus a leader slot, and nobody below quorum.
+"""
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Mode(StrEnum):
+    """How a group distributes its slots."""
+
+    ACTIVE_PASSIVE = "active_passive"
+    N_PLUS_ONE = "n_plus_one"
+    ACTIVE_ACTIVE = "active_active"
+    CLUSTER = "cluster"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPlan:
+    """A group as configured. `members` are in order of preference; `slots` are full names, `group/slot`."""
+
+    name: str
+    mode: Mode
+    members: tuple[str, ...]
+    slots: tuple[str, ...]
+
+    @property
+    def quorum(self) -> int:
+        """How many ready members the group needs to act at all."""
+        return len(self.members) // 2 + 1 if self.mode is Mode.CLUSTER else 1
+
+    @property
+    def shares(self) -> bool:
+        """Whether one member may hold several slots."""
+        return self.mode in (Mode.ACTIVE_ACTIVE, Mode.CLUSTER)
+
+
+def plan_group(
+    name: str, mode: Mode, members: tuple[str, ...], *, active: int | None = None, partitions: tuple[str, ...] = ()
+) -> GroupPlan:
+    """The plan of a configured group.
+
+    `active` is N for `n_plus_one` (default: all members but one). `partitions` name the slots of the sharing modes
+    (default: as many numbered ones as members).
+    """
+    numbered = tuple(str(each) for each in range(len(members)))
+    match mode:
+        case Mode.ACTIVE_PASSIVE:
+            names: tuple[str, ...] = ("0",)
+        case Mode.N_PLUS_ONE:
+            names = numbered[: active or max(1, len(members) - 1)]
+        case Mode.ACTIVE_ACTIVE:
+            names = partitions or numbered
+        case Mode.CLUSTER:
+            names = ("leader", *(partitions or numbered))
+    return GroupPlan(name, mode, members, tuple(f"{name}/{each}" for each in names))
+
+
+def choose(
+    plan: GroupPlan, slot: str, ready: Collection[str], holders: Mapping[str, str], *, wanted: str = "", avoid: str = ""
+) -> str | None:
+    """The member that should take the vacant `slot`, or None.
+
+    `ready` are the members that could act now; `holders` maps the group's held slots to members. `wanted` is an
+    operator's choice and wins if it can act; `avoid` is whoever is being moved away and loses to everybody else.
+    """
+    able = [each for each in plan.members if each in ready]
+    if len(able) < plan.quorum:
+        return None
+    if not plan.shares:
+        taken = set(holders.values())
+        able = [each for each in able if each not in taken]
+    if wanted in able:
+        return wanted
+    others = [each for each in able if each != avoid] or able
+    if not others:
+        return None
+    return max(others, key=lambda each: _weight(slot, each)) if plan.shares else others[0]
+
+
+def _weight(slot: str, member: str) -> bytes:
+    """The rendezvous weight: the same on every arbiter, independent of the other members."""
+    return hashlib.blake2b(f"{slot}\0{member}".encode(), digest_size=16).digest()

@@ -1,0 +1,1 @@
+"""The replicated log on one stream; sits above broker/ within rung 2."""

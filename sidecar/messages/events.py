@@ -1,0 +1,144 @@
+"""Decided facts for everyone else (exchange `sidecar.events`) and the leader's status report.
+
+Events are published after their record was read back, so an event that was seen is in the journal.
+"""
+
+from typing import ClassVar, Literal
+
+import msgspec
+
+from sidecar.messages.base import Message, Token
+from sidecar.messages.control import Halt, TradingState
+from sidecar.messages.orders import Phase
+
+
+class TermBegan(Message, frozen=True, kw_only=True, tag="term-began.v1"):
+    """An arbiter leads."""
+
+    SENDER: ClassVar[str] = "arbiter"
+    arbiter: str
+    term: int
+    reason: str
+
+
+class SlotMoved(Message, frozen=True, kw_only=True, tag="slot-moved.v1"):
+    """A slot has a new holder. `previous` is empty when nobody held it before."""
+
+    SENDER: ClassVar[str] = "arbiter"
+    arbiter: str
+    slot: str
+    component: str
+    incarnation: str
+    token: Token
+    previous: str
+    cause: str
+
+
+class SlotEmptied(Message, frozen=True, kw_only=True, tag="slot-emptied.v1"):
+    """A slot has no holder now."""
+
+    SENDER: ClassVar[str] = "arbiter"
+    arbiter: str
+    slot: str
+    component: str
+    token: Token
+    cause: str
+
+
+class ControlChanged(Message, frozen=True, kw_only=True, tag="control-changed.v1"):
+    """A halt was raised or lifted, as journaled."""
+
+    SENDER: ClassVar[str] = "arbiter"
+    arbiter: str
+    version: int
+    change: Literal["raised", "lifted"]
+    halt: Halt
+    actor: str
+    reason: str
+
+
+class OrderChanged(Message, frozen=True, kw_only=True, tag="order-changed.v1"):
+    """An order entered a commit phase, or was denied (`phase` DENIED; `code` and `text` say why)."""
+
+    SENDER: ClassVar[str] = "arbiter"
+    arbiter: str
+    cl_ord_id: str = msgspec.field(name="ClOrdID")
+    component: str
+    venue: str
+    phase: Phase
+    code: str = ""
+    text: str = ""
+
+
+class BreakFound(Message, frozen=True, kw_only=True, tag="break-found.v1"):
+    """An alert: ours and the venue's word differ."""
+
+    SENDER: ClassVar[str] = "arbiter"
+    arbiter: str
+    cl_ord_id: str = msgspec.field(name="ClOrdID")
+    kind: str
+    ours: str
+    theirs: str
+
+
+class SlotStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Who holds a slot. `lease_left_ns` is the leader's upper bound: how long the holder may still act."""
+
+    slot: str
+    component: str = ""
+    incarnation: str = ""
+    token: Token | None = None
+    lease_left_ns: int = 0
+    draining: bool = False
+
+
+class GroupStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One failover group."""
+
+    group: str
+    mode: str
+    slots: tuple[SlotStatus, ...]
+
+
+class SidecarStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One sidecar as the leader hears it. `silent_ns` is the age of its last heartbeat."""
+
+    component: str
+    group: str
+    incarnation: str
+    ready: bool
+    role: str
+    control_version: int
+    silent_ns: int
+    lease_left_ns: int
+    reasons: tuple[str, ...] = ()
+
+
+class OrderCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Orders since the journal began, by where they stand now. `granted` counts all ever granted."""
+
+    granted: int = 0
+    denied: int = 0
+    precommitted: int = 0
+    committed: int = 0
+    verified: int = 0
+    aborted: int = 0
+    unknown: int = 0
+    broken: int = 0
+
+
+class StatusReport(Message, frozen=True, kw_only=True, tag="status-report.v1"):
+    """The leader's view of everything, at one applied offset of the journal."""
+
+    SENDER: ClassVar[str] = "arbiter"
+    arbiter: str
+    request_id: str
+    term: int
+    offset: int
+    digest: str
+    trading_state: TradingState
+    control_version: int
+    halts: tuple[Halt, ...]
+    groups: tuple[GroupStatus, ...]
+    sidecars: tuple[SidecarStatus, ...]
+    orders: OrderCounts

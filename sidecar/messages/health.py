@@ -1,0 +1,66 @@
+"""Heartbeats, the leases that answer them, and health reports: the exchange `sidecar.health`."""
+
+from typing import ClassVar, Literal
+
+import msgspec
+
+from sidecar.messages.base import Message, SlotToken
+from sidecar.messages.control import Halt
+
+HealthStatus = Literal["HEALTHY", "DEGRADED", "CRITICAL"]
+Role = Literal["ACTIVE", "STANDBY"]
+
+
+class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat.v1"):
+    """ "I live", sent every heartbeat interval by each sidecar; transient, expires with the lease.
+
+    `incarnation` is the component's present run, empty while no component is attached. `seq` lets the sidecar
+    find its own send time again. `ready` says the component could take a slot; `reasons` why not.
+    `unconfirmed_halts` are latched halts that no `ControlState` has confirmed yet, so that a halt raised while
+    no arbiter lived is journaled by the next one.
+    """
+
+    component: str
+    incarnation: str
+    seq: int
+    ready: bool
+    reasons: tuple[str, ...] = ()
+    role: Role = "STANDBY"
+    control_version: int = 0
+    unconfirmed_halts: tuple[Halt, ...] = ()
+
+
+class Lease(Message, frozen=True, kw_only=True, tag="lease.v1"):
+    """The leader's answer to one heartbeat; a right that runs `ttl_ns` from that heartbeat's send time.
+
+    `slots` may be empty: the sidecar is heard and stands by, for the reason in `standby_reason`.
+    """
+
+    SENDER: ClassVar[str] = "arbiter"
+    arbiter: str
+    term: int
+    incarnation: str
+    seq: int
+    ttl_ns: int
+    control_version: int
+    slots: tuple[SlotToken, ...] = ()
+    standby_reason: str = ""
+
+
+class Released(Message, frozen=True, kw_only=True, tag="released.v1"):
+    """The holder closed its gate first and gives these slots back: they may move at once."""
+
+    component: str
+    incarnation: str
+    slots: tuple[SlotToken, ...]
+    reason: str
+
+
+class HealthReport(Message, frozen=True, kw_only=True, tag="health-report.v1"):
+    """Slow, persistent health: a status with its reasons and named figures (SI units in the names)."""
+
+    component: str
+    incarnation: str
+    status: HealthStatus
+    reasons: tuple[str, ...] = ()
+    metrics: dict[str, float] = msgspec.field(default_factory=dict)

@@ -1,0 +1,156 @@
+"""Journal records: decided facts, in the past tense, in the order of the log.
+
+A `Record` is what one stream entry holds. `term` and `n` decide whether it is valid (see `core/log.py`); `at_ns`
+is the deciding arbiter's CLOCK_REALTIME, for people and audits only: no fold may read it.
+"""
+
+import msgspec
+
+from sidecar.messages.base import Token
+from sidecar.messages.control import Halt
+from sidecar.messages.orders import ExecutionReport, OrderIntent, OrdStatus
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True, tag_field="fact"):
+    """The base of all decided facts."""
+
+
+class TermStarted(Fact, frozen=True, kw_only=True, tag="TermStarted"):
+    """An arbiter began a leadership. The first one of a term in the log wins."""
+
+    reason: str
+
+
+class Ticked(Fact, frozen=True, kw_only=True, tag="Ticked"):
+    """The leader lives; appended when nothing else was."""
+
+
+class SlotGranted(Fact, frozen=True, kw_only=True, tag="SlotGranted"):
+    """A slot went to an incarnation. Renewals are not journaled; a new holder or token is."""
+
+    slot: str
+    component: str
+    incarnation: str
+    token: Token
+    cause: str
+
+
+class SlotVacated(Fact, frozen=True, kw_only=True, tag="SlotVacated"):
+    """A slot lost its holder: released by it, or its lease ran out."""
+
+    slot: str
+    component: str
+    incarnation: str
+    token: Token
+    cause: str
+
+
+class SlotDraining(Fact, frozen=True, kw_only=True, tag="SlotDraining"):
+    """The holder is asked to step down; nobody renews it. `to` is the wanted successor, or empty."""
+
+    slot: str
+    to: str
+    actor: str
+    reason: str
+
+
+class HaltRaised(Fact, frozen=True, kw_only=True, tag="HaltRaised"):
+    """A halt is in force."""
+
+    halt: Halt
+
+
+class HaltLifted(Fact, frozen=True, kw_only=True, tag="HaltLifted"):
+    """An operator lifted a halt."""
+
+    halt_id: str
+    actor: str
+    reason: str
+
+
+class OrderPrecommitted(Fact, frozen=True, kw_only=True, tag="OrderPrecommitted"):
+    """The order may be sent by this incarnation."""
+
+    intent: OrderIntent
+
+
+class OrderRefused(Fact, frozen=True, kw_only=True, tag="OrderRefused"):
+    """The order was DENIED."""
+
+    intent: OrderIntent
+    code: str
+    text: str
+
+
+class OrderReported(Fact, frozen=True, kw_only=True, tag="OrderReported"):
+    """The component says the venue answered."""
+
+    cl_ord_id: str
+    order_id: str
+    ord_status: OrdStatus
+
+
+class OrderNeverSent(Fact, frozen=True, kw_only=True, tag="OrderNeverSent"):
+    """The component says it never sent the order, or absence was proven."""
+
+    cl_ord_id: str
+    reason: str
+
+
+class OrderLost(Fact, frozen=True, kw_only=True, tag="OrderLost"):
+    """Nobody knows: reported so, or no report came by the deadline."""
+
+    cl_ord_id: str
+    reason: str
+
+
+class EvidenceSeen(Fact, frozen=True, kw_only=True, tag="EvidenceSeen"):
+    """The venue's evidence for an order."""
+
+    report: ExecutionReport
+    source: str
+
+
+class AbsenceSeen(Fact, frozen=True, kw_only=True, tag="AbsenceSeen"):
+    """One authoritative query found no such order."""
+
+    cl_ord_id: str
+    query_id: str
+
+
+class BreakOpened(Fact, frozen=True, kw_only=True, tag="BreakOpened"):
+    """A difference between what we believed and what the venue says."""
+
+    cl_ord_id: str
+    kind: str
+    ours: str
+    theirs: str
+
+
+AnyFact = (
+    TermStarted
+    | Ticked
+    | SlotGranted
+    | SlotVacated
+    | SlotDraining
+    | HaltRaised
+    | HaltLifted
+    | OrderPrecommitted
+    | OrderRefused
+    | OrderReported
+    | OrderNeverSent
+    | OrderLost
+    | EvidenceSeen
+    | AbsenceSeen
+    | BreakOpened
+)
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of the journal."""
+
+    term: int
+    n: int
+    arbiter: str
+    at_ns: int
+    fact: AnyFact

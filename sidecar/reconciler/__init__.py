@@ -1,0 +1,1 @@
+"""Rung 4: the reconciliation process and its venue adapters."""

@@ -1,0 +1,1 @@
+"""Rung 2: logs, metrics and the health endpoint of every process."""
