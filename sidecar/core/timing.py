@@ -62,8 +62,8 @@ class Timing:
         if self.leader_stops_by_ns() > self.successor_waits_ns():
             found.append(
                 f"leader_lease_ms {_ms(self.leader_lease_ns)} lets a leader grant for "
-                f"{_ms(self.leader_stops_by_ns())} ms, but a successor waits only {_ms(self.successor_waits_ns())} ms (leader_wait_ms "
-                f"{_ms(self.leader_wait_ns)}): raise leader_wait_ms"
+                f"{_ms(self.leader_stops_by_ns())} ms, but a successor waits only "
+                f"{_ms(self.successor_waits_ns())} ms (leader_wait_ms {_ms(self.leader_wait_ns)}): raise leader_wait_ms"
             )
         if 3 * self.heartbeat_ns > self.holder_lease_ns:
             found.append(

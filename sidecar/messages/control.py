@@ -19,7 +19,8 @@ class Halt(Message, frozen=True, kw_only=True, tag="halt.v1"):
     """Raise the level of these scopes. Latched until an operator's resume names `halt_id`.
 
     `scopes` are `all` or `kind:name` with kind one of group, component, venue, account, symbol, strategy.
-    `issued_ns` is the issuer's CLOCK_REALTIME in nanoseconds, for people; no decision reads it.
+    `issued_ns` is the issuer's CLOCK_REALTIME in nanoseconds, for people; no decision reads it. Under HALTED,
+    orders that only reduce risk pass unless `reducing_allowed` is false; cancels always pass.
     """
 
     SENDER: ClassVar[str] = "actor"
@@ -29,6 +30,7 @@ class Halt(Message, frozen=True, kw_only=True, tag="halt.v1"):
     reason: str
     actor: str
     issued_ns: int = 0
+    reducing_allowed: bool = True
 
 
 class HaltAccepted(Message, frozen=True, kw_only=True, tag="halt-accepted.v1"):

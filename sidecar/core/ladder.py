@@ -1,0 +1,159 @@
+"""The control ladder: which halts are in force, what they forbid, and how receivers remember them.
+
+Owns scopes, the rule of what passes at each level, and `ControlMemory`, a receiver's latched halts. It must not know
+how halts travel.
+
+| level       | entries | risk-reducing                      | cancels |
+|-------------|---------|------------------------------------|---------|
+| ACTIVE      | pass    | pass                               | pass    |
+| REDUCING    | no      | pass                               | pass    |
+| CANCEL_ONLY | no      | no                                 | pass    |
+| HALTED      | no      | pass, unless the halt forbids them | pass    |
+
+Each halt in scope is judged by itself and any one forbids, so the order and repetition of messages cannot matter.
+A halt that one receiver heard on the fast path is *unconfirmed* until an arbiter's `ControlState` names it; a
+confirmed halt is lifted only by a newer `ControlState` without it, an unconfirmed one only by being named as lifted.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from sidecar.messages.control import ControlState, Halt, TradingState
+from sidecar.messages.orders import OrderKind
+
+SCOPE_KINDS = ("group", "component", "venue", "account", "symbol", "strategy")
+ORDER_SCOPE_KINDS = ("venue", "account", "symbol", "strategy")
+HALTS_MAX = 64
+"""Halts a receiver remembers unconfirmed; one more becomes a halt of everything. Higher makes heartbeats longer."""
+TEXT_MAX = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What a halt may concern; empty fields match nothing."""
+
+    component: str = ""
+    group: str = ""
+    venue: str = ""
+    account: str = ""
+    symbol: str = ""
+    strategy: str = ""
+
+
+def scope_problem(scope: str) -> str:
+    """Why `scope` names nothing, as a sentence with the mend; empty when it is well formed."""
+    kind, _, name = scope.partition(":")
+    if scope == "all" or (kind in SCOPE_KINDS and 0 < len(name) <= TEXT_MAX):
+        return ""
+    return f"scope {scope[:80]!r} is not 'all' or KIND:NAME with KIND one of {', '.join(SCOPE_KINDS)}"
+
+
+def halt_problem(halt: Halt) -> str:
+    """Why a halt is not acceptable to the journal; empty when it is."""
+    if not halt.halt_id or len(halt.halt_id) > TEXT_MAX:
+        return f"halt_id must have 1 to {TEXT_MAX} characters"
+    if not halt.scopes or len(halt.scopes) > HALTS_MAX:
+        return f"a halt names 1 to {HALTS_MAX} scopes, for example 'all'"
+    if halt.level is TradingState.ACTIVE:
+        return "a halt cannot set ACTIVE: lift the halt in force with resume"
+    if len(halt.reason) > TEXT_MAX:
+        return f"the reason is longer than {TEXT_MAX} characters"
+    return next((problem for problem in map(scope_problem, halt.scopes) if problem), "")
+
+
+def concerns(halt: Halt, subject: Subject) -> bool:
+    """Whether any scope of the halt matches. A scope of a kind unknown to this version matches everything."""
+    return any(_matches(scope, subject) for scope in halt.scopes)
+
+
+def _matches(scope: str, subject: Subject) -> bool:
+    kind, _, name = scope.partition(":")
+    if kind in SCOPE_KINDS:
+        return name != "" and getattr(subject, kind) == name
+    return True  # "all", or unknown: uncertain means closed.
+
+
+def permits(level: TradingState, *, kind: OrderKind, reduces_risk: bool, reducing_allowed: bool) -> bool:
+    """The table above, for one order at one level."""
+    if kind == "CANCEL" or level is TradingState.ACTIVE:
+        return True
+    if level is TradingState.CANCEL_ONLY:
+        return False
+    return reduces_risk and (level is TradingState.REDUCING or reducing_allowed)
+
+
+def forbidding(halts: Iterable[Halt], subject: Subject, *, kind: OrderKind, reduces_risk: bool) -> Halt | None:
+    """The strictest halt in scope that forbids such an order, or None when it may pass."""
+    found = [
+        each
+        for each in halts
+        if concerns(each, subject)
+        and not permits(each.level, kind=kind, reduces_risk=reduces_risk, reducing_allowed=each.reducing_allowed)
+    ]
+    return max(found, key=lambda each: (each.level, each.halt_id), default=None)
+
+
+def level_of(halts: Iterable[Halt], subject: Subject) -> tuple[TradingState, bool]:
+    """The strictest level in scope, and whether risk-reducing orders pass under all halts in scope."""
+    found = [each for each in halts if concerns(each, subject)]
+    level = max((each.level for each in found), default=TradingState.ACTIVE)
+    reducing = all(
+        permits(each.level, kind="NEW", reduces_risk=True, reducing_allowed=each.reducing_allowed) for each in found
+    )
+    return level, reducing
+
+
+def order_scopes(halts: Iterable[Halt]) -> tuple[tuple[str, TradingState], ...]:
+    """The scopes that concern only some orders, each with its strictest level, sorted by name."""
+    found: dict[str, TradingState] = {}
+    for halt in halts:
+        for scope in halt.scopes:
+            if scope.partition(":")[0] in ORDER_SCOPE_KINDS:
+                found[scope] = max(found.get(scope, halt.level), halt.level)
+    return tuple(sorted(found.items()))
+
+
+def sentence(halt: Halt) -> str:
+    """A halt in words, for denials and status."""
+    return f"{halt.level.name} by {halt.actor}: {halt.reason or 'no reason given'} (halt {halt.halt_id})"
+
+
+@dataclass(frozen=True, slots=True)
+class ControlMemory:
+    """What one receiver has latched. Immutable; kept on disk by the sidecar."""
+
+    version: int = 0
+    confirmed: tuple[Halt, ...] = ()
+    unconfirmed: tuple[Halt, ...] = ()
+
+    @property
+    def in_force(self) -> tuple[Halt, ...]:
+        """Every halt that binds this receiver."""
+        return self.confirmed + self.unconfirmed
+
+    def heard(self, halt: Halt) -> "ControlMemory":
+        """The memory after a halt on the fast path; the same object when it was known already."""
+        if any(each.halt_id == halt.halt_id for each in self.in_force):
+            return self
+        if len(self.unconfirmed) >= HALTS_MAX:
+            return replace(self, unconfirmed=(_everything(halt),))
+        return replace(self, unconfirmed=(*self.unconfirmed, halt))
+
+    def told(self, state: ControlState) -> "ControlMemory":
+        """The memory after an arbiter's word; the same object when it is older than what is known."""
+        if state.version < self.version:
+            return self
+        settled = {each.halt_id for each in state.halts} | set(state.lifted)
+        waiting = tuple(each for each in self.unconfirmed if each.halt_id not in settled)
+        told = ControlMemory(state.version, state.halts, waiting)
+        return self if told == self else told
+
+
+def _everything(halt: Halt) -> Halt:
+    return Halt(
+        halt_id=f"overflow-{halt.halt_id}"[:TEXT_MAX],
+        scopes=("all",),
+        level=TradingState.HALTED,
+        reason=f"more than {HALTS_MAX} halts that no arbiter confirmed",
+        actor=halt.actor,
+    )
