@@ -7,13 +7,19 @@ It must not open anything. Times are integer milliseconds here and nanoseconds i
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from sidecar.core.groups import GroupPlan, Mode, plan_group
 from sidecar.core.timing import MS, Timing
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
 Name = Annotated[str, Field(pattern=NAME.pattern, description="Letters, digits, - and _; at most 64.")]
+
+
+def _amqp(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("amqp://", "amqps://")):
+        raise ValueError("the URL must begin with amqp:// or amqps://, for example amqp://user:password@host:5672/")
+    return url
 
 
 class Section(BaseModel):
@@ -25,7 +31,7 @@ class Section(BaseModel):
 class BrokerSettings(Section):
     """Where RabbitMQ is and how long we wait for it."""
 
-    urls: tuple[SecretStr, ...] = Field(
+    urls: tuple[Annotated[SecretStr, AfterValidator(_amqp)], ...] = Field(
         (SecretStr("amqp://guest:guest@127.0.0.1:5672/"),),
         min_length=1,
         max_length=16,
@@ -110,7 +116,7 @@ class TimingSettings(Section):
     def _safe(self) -> Self:
         violations = self.to_core().violations()
         if violations:
-            raise ValueError("; ".join(violations))
+            raise ValueError("\n".join(violations))
         return self
 
 
@@ -187,8 +193,14 @@ class OrderSettings(Section):
     query_interval_ms: int = Field(
         2_000, ge=100, le=600_000, description="Between queries for the same order. Lower loads the venue."
     )
-    kept_max: int = Field(
-        200_000, ge=1_000, description="Finished orders kept in memory. Higher costs about 2 KB each."
+    in_flight_max: int = Field(
+        1_000,
+        ge=1,
+        le=100_000,
+        description="Orders of one component awaiting a grant at once. Higher lets it flood us.",
+    )
+    unrecorded_max: int = Field(
+        10_000, ge=1, le=1_000_000, description="Reports kept until they are journaled. Higher costs about 1 KB each."
     )
 
 
@@ -248,7 +260,14 @@ class Settings(Section):
     def plans(self) -> tuple[GroupPlan, ...]:
         """All groups as the core takes them, by name."""
         return tuple(
-            plan_group(name, each.mode, each.components, active=each.active, partitions=each.partitions)
+            plan_group(
+                name,
+                each.mode,
+                each.components,
+                active=each.active,
+                partitions=each.partitions,
+                failback_ns=each.failback_delay_ms * MS if each.failback == "delayed" else None,
+            )
             for name, each in sorted(self.groups.items())
         )
 

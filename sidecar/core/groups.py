@@ -24,12 +24,16 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GroupPlan:
-    """A group as configured. `members` are in order of preference; `slots` are full names, `group/slot`."""
+    """A group as configured. `members` are in order of preference; `slots` are full names, `group/slot`.
+
+    `failback_ns` is how long the preferred member must be ready before its slot goes back to it; None is never.
+    """
 
     name: str
     mode: Mode
     members: tuple[str, ...]
     slots: tuple[str, ...]
+    failback_ns: int | None = None
 
     @property
     def quorum(self) -> int:
@@ -43,7 +47,13 @@ class GroupPlan:
 
 
 def plan_group(
-    name: str, mode: Mode, members: tuple[str, ...], *, active: int | None = None, partitions: tuple[str, ...] = ()
+    name: str,
+    mode: Mode,
+    members: tuple[str, ...],
+    *,
+    active: int | None = None,
+    partitions: tuple[str, ...] = (),
+    failback_ns: int | None = None,
 ) -> GroupPlan:
     """The plan of a configured group.
 
@@ -60,7 +70,7 @@ def plan_group(
             names = partitions or numbered
         case Mode.CLUSTER:
             names = ("leader", *(partitions or numbered))
-    return GroupPlan(name, mode, members, tuple(f"{name}/{each}" for each in names))
+    return GroupPlan(name, mode, members, tuple(f"{name}/{each}" for each in names), failback_ns)
 
 
 def choose(

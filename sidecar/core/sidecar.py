@@ -117,7 +117,7 @@ class Sidecar:
         self.slots, self.incarnation, self.deadline_ns = (), "", 0
         self._ready, self._reasons = False, (reason,)
         self.standby_reason = f"no component is attached: {reason}"
-        return [self._page(now_ns), *self._give_back(lost, incarnation, f"component: {reason}")]
+        return [self._page(now_ns), *self._give_back(lost, incarnation, reason, ended=True)]
 
     def set_health(self, ready: bool, reasons: tuple[str, ...]) -> None:
         """The component's own word; an unready component is no candidate for a slot."""
@@ -295,13 +295,15 @@ class Sidecar:
             return self.slots[0] if len(self.slots) == 1 else None
         return next((each for each in self.slots if each.slot == request.slot), None)
 
-    def _give_back(self, lost: tuple[SlotToken, ...], incarnation: str, reason: str) -> list[Output]:
+    def _give_back(
+        self, lost: tuple[SlotToken, ...], incarnation: str, reason: str, *, ended: bool = False
+    ) -> list[Output]:
         """To be done only after the page that no longer shows these slots was written."""
         if not lost:
             return []
         for each in lost:
             self._given_back[each.slot] = max(each.token, self._given_back.get(each.slot, each.token))
-        released = Released(component=self.component, incarnation=incarnation, slots=lost, reason=reason)
+        released = Released(component=self.component, incarnation=incarnation, slots=lost, reason=reason, ended=ended)
         return [Publish(released)]
 
     def _remember(self, memory: ControlMemory, now_ns: int) -> list[Output]:

@@ -48,12 +48,16 @@ class Lease(Message, frozen=True, kw_only=True, tag="lease.v1"):
 
 
 class Released(Message, frozen=True, kw_only=True, tag="released.v1"):
-    """The holder closed its gate first and gives these slots back: they may move at once."""
+    """The holder closed its gate first and gives these slots back: they may move at once.
+
+    `ended` says that the incarnation itself is over, so that it is no candidate any more.
+    """
 
     component: str
     incarnation: str
     slots: tuple[SlotToken, ...]
     reason: str
+    ended: bool = False
 
 
 class HealthReport(Message, frozen=True, kw_only=True, tag="health-report.v1"):

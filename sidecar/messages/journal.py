@@ -147,7 +147,7 @@ AnyFact = (
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of the journal."""
+    """One entry of the journal. `arbiter` is its author's name and run, `arbiter-1#5f3c`: a restart is another."""
 
     term: int
     n: int

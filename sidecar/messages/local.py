@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from sidecar.messages.base import Message, SlotToken
-from sidecar.messages.control import TradingState
+from sidecar.messages.control import Halt, TradingState
 from sidecar.messages.health import HealthStatus, Role
 from sidecar.messages.orders import OrderKind, OrdStatus, Side
 
@@ -40,6 +40,13 @@ class SessionAlive(Message, frozen=True, kw_only=True, tag="session-alive.v1"):
     """A line that says nothing but that the sidecar lives."""
 
     component: str
+
+
+class SessionEnded(Message, frozen=True, kw_only=True, tag="session-ended.v1"):
+    """The last line of a session that the sidecar ends: a newer one took over, it was not read, or we stop."""
+
+    component: str
+    reason: str
 
 
 class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +90,27 @@ class HaltPush(msgspec.Struct, frozen=True, kw_only=True):
     scopes: tuple[str, ...]
     reason: str
     level: TradingState = TradingState.HALTED
+
+
+class LocalStatus(Message, frozen=True, kw_only=True, tag="local-status.v1"):
+    """GET /v1/status: the sidecar's own view of itself and of its component.
+
+    `trouble` is one sentence on the broker, empty while all is well; `broker` its product and version, empty before
+    the first connection. `halts` are all latched ones, whether they concern this component or not.
+    """
+
+    component: str
+    group: str
+    run: str
+    version: str
+    gate: GateStatus
+    broker: str
+    trouble: str
+    healthy: bool
+    reasons: tuple[str, ...]
+    halts: tuple[Halt, ...]
+    orders_waiting: int
+    reports_unrecorded: int
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):

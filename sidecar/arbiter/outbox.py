@@ -1,0 +1,119 @@
+"""Executes what the arbiter's core asks for, in order. Owns addresses and message properties, decides nothing."""
+
+from collections.abc import Callable
+
+from sidecar.broker.interface import Broker, BrokerError, Delivery, Outgoing
+from sidecar.broker.topology import ARBITER_QUEUE, CONTROL, EVENTS
+from sidecar.core.outputs import Append, AskNominee, Broadcast, Event, Origin, Output, Reply, Settle
+from sidecar.journal.stream import Journal
+from sidecar.messages.base import Message, message_type
+from sidecar.messages.codec import encode
+from sidecar.messages.control import Probe
+from sidecar.messages.events import OrderChanged, SlotMoved
+from sidecar.messages.health import Lease
+from sidecar.telemetry.metrics import ArbiterMetrics
+
+
+class Outbox:
+    """One arbiter's way out. `lease_ms` is how long a lease answer is worth delivering."""
+
+    def __init__(
+        self,
+        name: str,
+        broker: Broker,
+        journal: Journal,
+        metrics: ArbiterMetrics,
+        lease_ms: int,
+        on_event: Callable[[Message], None],
+    ) -> None:
+        self._name = name
+        self._broker = broker
+        self._journal = journal
+        self._metrics = metrics
+        self._lease_ms = lease_ms
+        self._on_event = on_event
+        self._deliveries: dict[int, Delivery] = {}
+        self._handle = 0
+        self.failed = 0
+
+    def track(self, delivery: Delivery) -> int:
+        """A handle by which the core can settle this delivery later."""
+        self._handle += 1
+        self._deliveries[self._handle] = delivery
+        return self._handle
+
+    def forget_all(self) -> None:
+        """The deliveries' link is gone: they come again by themselves."""
+        self._deliveries.clear()
+
+    def execute(self, outputs: list[Output]) -> None:
+        """Do all of it in order."""
+        for output in outputs:
+            match output:
+                case Append(record):
+                    self._journal.append(record)
+                    self._metrics.journal_appended.inc()
+                case Reply(message, origin):
+                    self._reply(message, origin)
+                case Broadcast(message):
+                    self._send(CONTROL, "", message)
+                case Event(message, key):
+                    self._event(message, key)
+                case Settle(handle, verdict):
+                    self._settle(handle, verdict)
+                case AskNominee():
+                    self._send("", ARBITER_QUEUE, Probe(arbiter=self._name))
+
+    def _reply(self, message: Message, origin: Origin) -> None:
+        if not origin.reply_to:
+            return
+        expiration = None
+        if isinstance(message, Lease):
+            expiration = self._lease_ms
+            if message.slots:
+                self._metrics.leases_granted.inc()
+        self._send("", origin.reply_to, message, origin.correlation_id, expiration_ms=expiration, persistent=False)
+
+    def _event(self, message: Message, key: str) -> None:
+        match message:
+            case OrderChanged(phase=phase):
+                self._metrics.orders.inc(phase)
+            case SlotMoved(slot=slot, previous=previous) if previous:
+                self._metrics.failovers.inc(slot.partition("/")[0])
+        self._on_event(message)
+        self._send(EVENTS, key, message)
+
+    def _settle(self, handle: int, verdict: str) -> None:
+        delivery = self._deliveries.pop(handle, None)
+        if delivery is None:
+            return
+        if verdict == "ack":
+            delivery.ack()
+        else:
+            delivery.requeue()
+
+    def _send(
+        self,
+        exchange: str,
+        routing_key: str,
+        message: Message,
+        correlation_id: str = "",
+        *,
+        expiration_ms: int | None = None,
+        persistent: bool = True,
+    ) -> None:
+        """Everything sent here is asked for again by whoever misses it, so a lost link is counted, not raised."""
+        out = Outgoing(
+            exchange=exchange,
+            routing_key=routing_key,
+            body=encode(message),
+            type=message_type(message),
+            app_id=self._name,
+            correlation_id=correlation_id,
+            expiration_ms=expiration_ms,
+            persistent=persistent,
+        )
+        try:
+            self._broker.post(out)
+        except BrokerError:
+            self.failed += 1

@@ -1,0 +1,91 @@
+"""Reads the configuration: one file, then the environment over it, then every check.
+
+Owns the order of precedence (environment, file, defaults) and the checks that need more than one section. It must
+not know what the settings are used for. Everything that is wrong comes out as one `ConfigError` in plain sentences.
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from sidecar.config.environment import read_environment
+from sidecar.config.errors import ConfigError, problems_of, suggestion
+from sidecar.config.high_availability import fold_high_availability
+from sidecar.config.models import Settings
+
+FILE_BYTES_MAX: Final = 1024 * 1024
+
+__all__ = ["ConfigError", "load_settings"]
+
+
+def load_settings(path: Path | None, *, environ: Mapping[str, str]) -> Settings:
+    """The settings from the file at `path` (.toml or .json; None for no file) and from `environ`.
+
+    Raises ConfigError naming each wrong field by its dotted path, with its value and the mend.
+    """
+    from_file, origins = fold_high_availability(_read_file(path) if path is not None else {})
+    from_environment, variables = read_environment(environ)
+    try:
+        settings = Settings.model_validate(_merged(from_file, from_environment))
+    except ValidationError as error:
+        # Without the cause: its text shows the values, and some of them are secret.
+        raise ConfigError(*problems_of(error, origins | variables)) from None
+    _check_component(settings)
+    return settings
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    if path.suffix not in (".toml", ".json"):
+        raise ConfigError(f"{path}: a configuration file must end in .toml or .json; rename it")
+    try:
+        if path.stat().st_size > FILE_BYTES_MAX:
+            raise ConfigError(f"{path}: the file is larger than {FILE_BYTES_MAX} bytes; is it a configuration file?")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: the file cannot be read ({error.strerror}); correct the path or its mode") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
+    table = _parsed(path, text)
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path}: the file holds a {type(table).__name__}, but it must hold a table of sections")
+    return table
+
+
+def _parsed(path: Path, text: str) -> Any:
+    try:
+        return tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: this is not TOML: {error}; mend that line") from None
+    except json.JSONDecodeError as error:
+        raise ConfigError(
+            f"{path}: this is not JSON: {error.msg} (at line {error.lineno}, column {error.colno}); mend that line"
+        ) from None
+
+
+def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`under` with every value of `over` put over it, table by table; lists are replaced whole."""
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _check_component(settings: Settings) -> None:
+    if settings.component is None or settings.group_of(settings.component.name):
+        return
+    name = settings.component.name
+    members = [each for group in settings.groups.values() for each in group.components]
+    if not members:
+        raise ConfigError(
+            f"component.name: {name!r} is in no group, because no group is declared; "
+            f'add [groups.NAME] with components = ["{name}"]'
+        )
+    raise ConfigError(
+        f"component.name: {name!r} is in no group (groups: {', '.join(sorted(settings.groups))}); "
+        f"add it to the components of one, or {suggestion(name, members)}"
+    )

@@ -1,0 +1,111 @@
+"""The arbiter's side of halts: journaled, repeated to whoever has missed them, lifted only by an operator.
+
+Owns DESIGN section 9 at the leader's desk. Heartbeats carry the control version a sidecar has latched, so repeating
+until everyone has it needs no list of acknowledgements: whoever is behind is told again with every heartbeat.
+"""
+
+from sidecar.core.ladder import halt_problem
+from sidecar.core.leadership import Desk
+from sidecar.core.outputs import Broadcast, Event, Origin, Reply
+from sidecar.messages.control import CommandResult, ControlState, Halt, ResumeRequest
+from sidecar.messages.events import ControlChanged
+from sidecar.messages.health import Heartbeat
+from sidecar.messages.journal import HaltLifted, HaltRaised
+
+HALTS_IN_FORCE_MAX = 128
+"""Halts in force at once; more are refused with the mend, because a ControlState must fit one message."""
+
+
+class Halts:
+    """All halts in force, at one leader's desk."""
+
+    def __init__(self, name: str, operators: frozenset[str], desk: Desk) -> None:
+        self._name = name
+        self._operators = operators
+        self._desk = desk
+
+    def raise_halt(self, halt: Halt, origin: Origin) -> None:
+        """Journal a halt. Anyone verified may raise; repeating one changes nothing."""
+        ok, text = self._raise(halt)
+        self._desk.send(Reply(self._result(halt.halt_id, ok, "HALT", text), origin))
+
+    def resume(self, request: ResumeRequest, origin: Origin) -> None:
+        """Lift one halt, if an operator of that name asks and says why."""
+        problem = self.operator_problem(origin.user) or self._resume_problem(request)
+        halt = self._desk.state.halts.get(request.halt_id)
+        if problem or halt is None:
+            self._desk.send(Reply(self._result(request.request_id, False, "REFUSED", problem), origin))
+            return
+        self._desk.emit(HaltLifted(halt_id=halt.halt_id, actor=request.actor, reason=request.reason))
+        self._changed(halt, "lifted", request.actor, request.reason)
+        text = f"halt {halt.halt_id} is lifted; {len(self._desk.state.halts)} still in force"
+        self._desk.send(Reply(self._result(request.request_id, True, "LIFTED", text), origin))
+
+    def catch_up(self, heartbeat: Heartbeat, origin: Origin) -> None:
+        """Journal what only this sidecar heard, and tell it what it has missed."""
+        for halt in heartbeat.unconfirmed_halts:
+            if halt.halt_id not in self._desk.state.lifted:
+                self._raise(halt)
+        behind = heartbeat.control_version < self._desk.state.control_version
+        if behind or heartbeat.unconfirmed_halts:
+            lifted = tuple(
+                each.halt_id for each in heartbeat.unconfirmed_halts if each.halt_id in self._desk.state.lifted
+            )
+            self._desk.send(Reply(self._control_state(lifted), origin))
+
+    def operator_problem(self, user: str) -> str:
+        """Why this broker user may not lower anything; empty when it may."""
+        if user in self._operators:
+            return ""
+        return f"broker user {user!r} is not an operator: add it to security.operators of the arbiters"
+
+    def _raise(self, halt: Halt) -> tuple[bool, str]:
+        state = self._desk.state
+        if halt.halt_id in state.halts:
+            return True, f"halt {halt.halt_id} is in force"
+        problem = halt_problem(halt)
+        if halt.halt_id in state.lifted:
+            problem = f"halt {halt.halt_id} was lifted before: raise a new one under a new id"
+        if len(state.halts) >= HALTS_IN_FORCE_MAX:
+            problem = f"{HALTS_IN_FORCE_MAX} halts are in force: lift some, or halt 'all'"
+        if problem:
+            return False, problem
+        self._desk.emit(HaltRaised(halt=halt))
+        self._changed(halt, "raised", halt.actor, halt.reason)
+        return True, f"halt {halt.halt_id} is journaled"
+
+    def _changed(self, halt: Halt, change: str, actor: str, reason: str) -> None:
+        lifted = (halt.halt_id,) if change == "lifted" else ()
+        self._desk.send(Broadcast(self._control_state(lifted)))
+        event = ControlChanged(
+            arbiter=self._name,
+            version=self._desk.state.control_version,
+            change="lifted" if lifted else "raised",
+            halt=halt,
+            actor=actor,
+            reason=reason,
+        )
+        self._desk.send(Event(event, f"control-changed.{event.change}"))
+
+    def _resume_problem(self, request: ResumeRequest) -> str:
+        if not request.reason.strip():
+            return "a resume needs a reason"
+        if request.halt_id in self._desk.state.lifted:
+            return f"halt {request.halt_id} was lifted already"
+        if request.halt_id not in self._desk.state.halts:
+            in_force = ", ".join(sorted(self._desk.state.halts)) or "none"
+            return f"no halt {request.halt_id!r} is in force; in force: {in_force}"
+        return ""
+
+    def _control_state(self, lifted: tuple[str, ...]) -> ControlState:
+        state = self._desk.state
+        return ControlState(
+            arbiter=self._name,
+            term=self._desk.term,
+            version=state.control_version,
+            halts=tuple(state.halts[each] for each in sorted(state.halts)),
+            lifted=lifted,
+        )
+
+    def _result(self, request_id: str, ok: bool, code: str, text: str) -> CommandResult:
+        return CommandResult(arbiter=self._name, request_id=request_id, ok=ok, code=code, text=text)

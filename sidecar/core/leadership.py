@@ -1,0 +1,205 @@
+"""Leadership by log order, and the desk at which a leader decides.
+
+Owns DESIGN section 7, rules 1 to 5: terms, act on read-back only, the leader's own lease. It must not know what is
+decided. An arbiter is in one of three roles:
+
+| role        | input                                             | next        | what happens                      |
+|-------------|---------------------------------------------------|-------------|-----------------------------------|
+| FOLLOWING   | nominated (it reads the arbiters' queue)          | CAMPAIGNING | Append TermStarted(term + 1)      |
+| FOLLOWING   | no record for probe_ns                            | FOLLOWING   | AskNominee                        |
+| CAMPAIGNING | own TermStarted read back, valid                  | LEADING     | held inputs are decided           |
+| CAMPAIGNING | the same, void; another's term read; or no answer | FOLLOWING   | held inputs are requeued          |
+| LEADING     | own next record read back                         | LEADING     | what rested on it is released     |
+| LEADING     | a higher term read                                | FOLLOWING   | held outputs dropped, deliveries  |
+|             |                                                   |             | requeued, state as the log has it |
+| LEADING     | anything else read                                | LEADING     | nothing: void for every reader    |
+
+The leader's lease runs from the *sending* of the record last read back: reading it proves that no higher term stood
+in the log before it, and so none before that moment.
+
+A leader decides on `state`, which runs ahead of the log; `log_state` is the fold of what was read and of nothing else.
+Followers have one object for both, and a deposed leader returns to its `log_state`.
+
+The single active consumer only nominates. A leader whose ticks are not read back stops granting by itself.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
+
+from sidecar.core.log import InvariantBroken, Verdict
+from sidecar.core.outputs import Append, AskNominee, Now, Output, Settle
+from sidecar.core.state import State
+from sidecar.core.timing import Timing
+from sidecar.messages.journal import AnyFact, Record, TermStarted, Ticked
+
+CAMPAIGN_PROBES = 5
+"""A campaign whose record is not read back within this many probe times is given up."""
+
+
+class Standing(Enum):
+    """The role of one arbiter."""
+
+    FOLLOWING = "following"
+    CAMPAIGNING = "campaigning"
+    LEADING = "leading"
+
+
+@dataclass(slots=True)
+class _InFlight:
+    """A record that was appended and not yet read back, and what waits for it."""
+
+    record: Record
+    sent_ns: int
+    outputs: list[Output] = field(default_factory=list)
+
+
+class Desk:
+    """One arbiter's leadership: facts go in, records go out, outputs come out when their records are valid."""
+
+    def __init__(self, author: str, timing: Timing, now: Now) -> None:
+        self.author = author
+        self.state = self.log_state = State()
+        self.standing = Standing.FOLLOWING
+        self.term = 0
+        self.led_since_ns = 0
+        self._timing = timing
+        self._n = 0
+        self._in_flight: deque[_InFlight] = deque()
+        self._pending: list[Output] = []
+        self._appends: list[Output] = []
+        self._now = now
+        self._last_read_ns = now.boot_ns
+        self._last_probe_ns = now.boot_ns
+        self._last_append_ns = now.boot_ns
+        self._may_grant_until_ns = 0
+
+    @property
+    def leading(self) -> bool:
+        """Whether this arbiter's term is the log's and was read back."""
+        return self.standing is Standing.LEADING
+
+    @property
+    def in_flight(self) -> tuple[Record, ...]:
+        """Records to append again after a lost link, oldest first."""
+        return tuple(each.record for each in self._in_flight)
+
+    def may_grant(self, now: Now) -> bool:
+        """The leader's lease: only while a recently *sent* record has been read back."""
+        return self.leading and now.boot_ns < self._may_grant_until_ns
+
+    # --- deciding ---
+
+    def begin(self, now: Now) -> None:
+        """Start one decision at this moment."""
+        self._now = now
+
+    def emit(self, fact: AnyFact) -> Record:
+        """Decide a fact: applied at once, appended when the decision ends, valid only when read back."""
+        self._n += 1
+        record = Record(term=self.term, n=self._n, arbiter=self.author, at_ns=self._now.wall_ns, fact=fact)
+        if self.state.apply(record) is not Verdict.VALID:
+            raise InvariantBroken(f"decided {record!r} while the state stands at {self.state.position!r}")
+        self._enqueue(record)
+        return record
+
+    def send(self, output: Output) -> None:
+        """Hold an output until every record decided so far was read back."""
+        self._pending.append(output)
+
+    def finish(self) -> list[Output]:
+        """End the decision: what must go out now, appends first."""
+        appends, self._appends = self._appends, []
+        pending, self._pending = self._pending, []
+        if self._in_flight:
+            self._in_flight[-1].outputs.extend(pending)
+            return appends
+        return [*appends, *pending]
+
+    # --- the journal ---
+
+    def nominate(self, now: Now, reason: str) -> None:
+        """Campaign for the next term, unless that is under way."""
+        if self.standing is not Standing.FOLLOWING:
+            return
+        self.standing = Standing.CAMPAIGNING
+        self.term, self._n = self.state.position.term + 1, 0
+        self._enqueue(
+            Record(term=self.term, n=0, arbiter=self.author, at_ns=now.wall_ns, fact=TermStarted(reason=reason)),
+            now,
+        )
+
+    def read(self, record: Record, now: Now) -> list[Output]:
+        """One record as the log has it; folds what others wrote and releases what rested on our own."""
+        if self.leading:
+            return self._read_leading(record, now)
+        verdict = self.state.apply(record)
+        if verdict is Verdict.VALID:
+            self._last_read_ns = now.boot_ns
+        if self.standing is Standing.CAMPAIGNING:
+            own = self._in_flight[0]
+            if own.record == record and verdict is Verdict.VALID:
+                self._win(now)
+                return self._release(own, now)
+            if own.record == record or (verdict is Verdict.VALID and isinstance(record.fact, TermStarted)):
+                self._lose()
+        return []
+
+    def tick(self, now: Now) -> list[Output]:
+        """Time passes: the leader ticks, the follower probes, the campaigner gives up.
+
+        A leader with a record in flight needs no tick: reading that record back renews its lease as well, and a
+        stalled journal is not filled with ticks.
+        """
+        match self.standing:
+            case Standing.LEADING if not self._in_flight and self._since_append(now) >= self._timing.tick_ns:
+                self.begin(now)
+                self.emit(Ticked())
+            case Standing.CAMPAIGNING if self._since_append(now) >= CAMPAIGN_PROBES * self._timing.probe_ns:
+                self._lose()
+            case Standing.FOLLOWING if self._silent(now):
+                self._last_probe_ns = now.boot_ns
+                return [AskNominee()]
+            case _:
+                pass
+        return []
+
+    # --- inside ---
+
+    def _enqueue(self, record: Record, now: Now | None = None) -> None:
+        sent_ns = (now or self._now).boot_ns
+        self._in_flight.append(_InFlight(record, sent_ns))
+        self._appends.append(Append(record))
+        self._last_append_ns = sent_ns
+
+    def _since_append(self, now: Now) -> int:
+        return now.boot_ns - self._last_append_ns
+
+    def _silent(self, now: Now) -> bool:
+        return now.boot_ns - max(self._last_read_ns, self._last_probe_ns) >= self._timing.probe_ns
+
+    def _win(self, now: Now) -> None:
+        self.standing, self.led_since_ns = Standing.LEADING, now.boot_ns
+        self.state = self.log_state.copy()
+
+    def _release(self, own: _InFlight, now: Now) -> list[Output]:
+        self._in_flight.popleft()
+        self._last_read_ns = now.boot_ns
+        self._may_grant_until_ns = own.sent_ns + self._timing.leader_lease_ns
+        return own.outputs
+
+    def _read_leading(self, record: Record, now: Now) -> list[Output]:
+        if self.log_state.apply(record) is not Verdict.VALID:
+            return []
+        if self._in_flight and self._in_flight[0].record == record:
+            return self._release(self._in_flight[0], now)
+        held = [each for entry in self._in_flight for each in entry.outputs]
+        self._lose()
+        self._last_read_ns = now.boot_ns
+        return [Settle(each.handle, "requeue") for each in held if isinstance(each, Settle)]
+
+    def _lose(self) -> None:
+        self.standing = Standing.FOLLOWING
+        self.state = self.log_state
+        self._in_flight.clear()
+        self._may_grant_until_ns = 0

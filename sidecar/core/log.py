@@ -1,0 +1,61 @@
+"""The order of the log decides: which records count, the same for every reader.
+
+Owns the validity rule of DESIGN section 7 and the hash chain. It must not know what facts mean.
+
+| record, read after the log stood at (term, author, n) | verdict   |
+|--------------------------------------------------------|-----------|
+| TermStarted of a higher term, its n 0                  | VALID: the log now stands at (its term, its author, 0) |
+| same term, same author, its n == n + 1                 | VALID: the log now stands at n + 1 |
+| same term, same author, its n <= n                     | DUPLICATE: a repeated append after a lost confirm |
+| anything else: a lower term, the loser of a race for a term, a gap | VOID |
+
+A gap is void because its author appends again from the first record it has not read back.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from enum import Enum
+
+from sidecar.messages.codec import encode
+from sidecar.messages.journal import Record, TermStarted
+
+
+class InvariantBroken(Exception):
+    """Our own code did what it must never do; the process that raises this must stop."""
+
+
+class Verdict(Enum):
+    """What a record in the log is worth."""
+
+    VALID = "valid"
+    DUPLICATE = "duplicate"
+    VOID = "void"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where the log stands. `chain` is the BLAKE2b hash over all valid records so far, hexadecimal."""
+
+    term: int = 0
+    author: str = ""
+    n: int = -1
+    chain: str = ""
+
+
+def judge(position: Position, record: Record) -> Verdict:
+    """The table above."""
+    if isinstance(record.fact, TermStarted) and record.n == 0 and record.term > position.term:
+        return Verdict.VALID
+    if record.term != position.term or record.arbiter != position.author:
+        return Verdict.VOID
+    if record.n <= position.n:
+        return Verdict.DUPLICATE
+    if isinstance(record.fact, TermStarted):
+        return Verdict.VOID
+    return Verdict.VALID if record.n == position.n + 1 else Verdict.VOID
+
+
+def advance(position: Position, record: Record) -> Position:
+    """The position after a VALID record."""
+    chain = hashlib.blake2b(position.chain.encode() + encode(record), digest_size=16).hexdigest()
+    return Position(record.term, record.arbiter, record.n, chain)

@@ -1,0 +1,72 @@
+"""The leader's view of everything, as one report. Owns the wording of nothing: it only gathers."""
+
+from typing import TYPE_CHECKING
+
+from sidecar.core.groups import GroupPlan
+from sidecar.core.ladder import Subject, level_of
+from sidecar.core.outputs import Now
+from sidecar.core.roster import Member
+from sidecar.messages.events import GroupStatus, SidecarStatus, SlotStatus, StatusReport
+
+if TYPE_CHECKING:
+    from sidecar.core.arbiter import Arbiter
+
+
+def status_report(arbiter: "Arbiter", request_id: str, now: Now) -> StatusReport:
+    """What the leader knows at `now`; its offset and digest say of which journal."""
+    state = arbiter.state
+    level, _ = level_of(state.halts.values(), Subject())
+    return StatusReport(
+        arbiter=arbiter.rules.name,
+        request_id=request_id,
+        term=state.position.term,
+        offset=arbiter.offset,
+        digest=arbiter.desk.log_state.digest(),
+        trading_state=level,
+        control_version=state.control_version,
+        halts=tuple(state.halts[each] for each in sorted(state.halts)),
+        groups=tuple(_group(arbiter, each, now) for each in arbiter.rules.plans),
+        sidecars=tuple(_sidecar(arbiter, name, member, now) for name, member in sorted(arbiter.roster.members.items())),
+        orders=state.book.counts(),
+    )
+
+
+def _group(arbiter: "Arbiter", plan: GroupPlan, now: Now) -> GroupStatus:
+    return GroupStatus(
+        group=plan.name, mode=str(plan.mode), slots=tuple(_slot(arbiter, each, now) for each in plan.slots)
+    )
+
+
+def _slot(arbiter: "Arbiter", slot: str, now: Now) -> SlotStatus:
+    holder = arbiter.state.holders.get(slot)
+    if holder is None:
+        return SlotStatus(slot=slot)
+    return SlotStatus(
+        slot=slot,
+        component=holder.component,
+        incarnation=holder.incarnation,
+        token=holder.token,
+        lease_left_ns=max(0, arbiter.slots.ends_ns(slot) - now.boot_ns),
+        draining=slot in arbiter.state.draining,
+    )
+
+
+def _sidecar(arbiter: "Arbiter", name: str, member: Member, now: Now) -> SidecarStatus:
+    plan = arbiter.slots.plan_of(name)
+    heartbeat = member.heartbeat
+    held = [
+        arbiter.slots.ends_ns(slot) - now.boot_ns
+        for slot, holder in arbiter.state.holders.items()
+        if holder.component == name
+    ]
+    return SidecarStatus(
+        component=name,
+        group=plan.name if plan else "",
+        incarnation=heartbeat.incarnation,
+        ready=heartbeat.ready,
+        role=heartbeat.role,
+        control_version=heartbeat.control_version,
+        silent_ns=now.boot_ns - member.heard_ns,
+        lease_left_ns=max([0, *held]),
+        reasons=heartbeat.reasons,
+    )

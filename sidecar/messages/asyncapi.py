@@ -1,0 +1,96 @@
+"""The AsyncAPI document: which message travels on which exchange, for other languages and for tools.
+
+Owns the map from channels to messages (DESIGN section 5) and the document's shape (source: AsyncAPI 3.0.0, AMQP
+bindings 0.3.0). It must not know queues; the exchanges' names are held to `broker/topology.py` by a test.
+"""
+
+from inspect import cleandoc
+from typing import Any, Final
+
+from sidecar.messages import control, events, health, orders
+from sidecar.messages.base import Message, message_type
+
+REPLIES: Final = "replies"
+CHANNELS: Final[dict[str, tuple[type[Message], ...]]] = {
+    "sidecar.health": (health.Heartbeat, health.Released, health.HealthReport),
+    "sidecar.control": (control.Halt, control.ControlState),
+    "sidecar.orders": (
+        orders.OrderIntent,
+        orders.OrderCommitted,
+        orders.OrderAborted,
+        orders.OrderUnknown,
+        orders.DropCopy,
+        orders.Evidence,
+        orders.Absence,
+    ),
+    "sidecar.commands": (control.ResumeRequest, control.FailoverRequest, control.StatusRequest),
+    "sidecar.events": (
+        events.TermBegan,
+        events.SlotMoved,
+        events.SlotEmptied,
+        events.ControlChanged,
+        events.OrderChanged,
+        events.BreakFound,
+        orders.EvidenceWanted,
+    ),
+    REPLIES: (
+        health.Lease,
+        control.ControlState,
+        control.HaltAccepted,
+        control.CommandResult,
+        control.Probe,
+        events.StatusReport,
+        orders.OrderGranted,
+        orders.OrderDenied,
+        orders.ReportRecorded,
+    ),
+}
+_FANOUT: Final = ("sidecar.control",)
+
+
+def asyncapi() -> dict[str, Any]:
+    """The whole document, as JSON can hold it; payloads are references to the schemas beside it."""
+    kinds = {message_type(each): each for carried in CHANNELS.values() for each in carried}
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Trading Sidecar",
+            "version": "1",
+            "description": "JSON on durable RabbitMQ exchanges. The AMQP property type names the message, app_id its "
+            "sender, user_id the broker's user. New fields have defaults, and unknown fields are ignored.",
+        },
+        "defaultContentType": "application/json",
+        "channels": {name: _channel(name, carried) for name, carried in CHANNELS.items()},
+        "components": {"messages": {name: _message(name, kinds[name]) for name in sorted(kinds)}},
+    }
+
+
+def _channel(name: str, carried: tuple[type[Message], ...]) -> dict[str, Any]:
+    names = map(message_type, carried)
+    channel: dict[str, Any] = {
+        "address": None if name == REPLIES else name,
+        "messages": {each: {"$ref": f"#/components/messages/{each}"} for each in names},
+        "bindings": {"amqp": _binding(name)},
+    }
+    if name == REPLIES:
+        channel["description"] = "Straight to one queue through the default exchange; the request names it in reply_to."
+    return channel
+
+
+def _binding(name: str) -> dict[str, Any]:
+    if name == REPLIES:
+        exchange: dict[str, Any] = {"name": "", "type": "default"}
+    else:
+        kind = "fanout" if name in _FANOUT else "topic"
+        exchange = {"name": name, "type": kind, "durable": True, "autoDelete": False}
+    return {"is": "routingKey", "exchange": exchange, "bindingVersion": "0.3.0"}
+
+
+def _message(name: str, kind: type[Message]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "title": kind.__name__,
+        "summary": cleandoc(kind.__doc__ or "").split("\n\n")[0].replace("\n", " "),
+        "contentType": "application/json",
+        "payload": {"$ref": f"./{name}.json"},
+    }
