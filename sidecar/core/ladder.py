@@ -104,13 +104,18 @@ def level_of(halts: Iterable[Halt], subject: Subject) -> tuple[TradingState, boo
 
 
 def order_scopes(halts: Iterable[Halt]) -> tuple[tuple[str, TradingState], ...]:
-    """The scopes that concern only some orders, each with its strictest level, sorted by name."""
-    found: dict[str, TradingState] = {}
+    """The scopes that concern only some orders, with every level in force there, sorted.
+
+    A HALTED that forbids risk-reducing orders is listed as CANCEL_ONLY too, because that is what it adds.
+    """
+    found: set[tuple[str, TradingState]] = set()
     for halt in halts:
         for scope in halt.scopes:
             if scope.partition(":")[0] in ORDER_SCOPE_KINDS:
-                found[scope] = max(found.get(scope, halt.level), halt.level)
-    return tuple(sorted(found.items()))
+                found.add((scope, halt.level))
+                if halt.level is TradingState.HALTED and not halt.reducing_allowed:
+                    found.add((scope, TradingState.CANCEL_ONLY))
+    return tuple(sorted(found))
 
 
 def sentence(halt: Halt) -> str:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from sidecar.core.outputs import Origin
 from sidecar.messages.health import Heartbeat
 
-FORMER_MAX = 8
-"""Earlier incarnations of one component whose late heartbeats are still recognised as late."""
+ENDED_MAX = 8
+"""Ended incarnations of one component whose late heartbeats are still recognised as late."""
 MEMBERS_MAX = 10_000
 """Components that are tracked; heartbeats of further ones are ignored and counted."""
 FRESH_HEARTBEATS = 3
@@ -26,7 +26,7 @@ class Member:
     origin: Origin
     heard_ns: int
     ready_since_ns: int
-    former: deque[str] = field(default_factory=lambda: deque(maxlen=FORMER_MAX))
+    ended: deque[str] = field(default_factory=lambda: deque(maxlen=ENDED_MAX))
 
 
 class Roster:
@@ -45,30 +45,25 @@ class Roster:
             self.members[heartbeat.component] = Member(heartbeat, origin, now_ns, now_ns)
             return True
         before = member.heartbeat
-        if heartbeat.incarnation in member.former:
+        late = heartbeat.run == before.run and heartbeat.seq <= before.seq
+        if late or heartbeat.incarnation in member.ended:
             return False
-        if heartbeat.incarnation == before.incarnation and heartbeat.seq <= before.seq:
-            return False
-        if heartbeat.incarnation != before.incarnation:
-            if before.incarnation:
-                member.former.append(before.incarnation)
-            member.ready_since_ns = now_ns
-        elif heartbeat.ready and not before.ready:
+        if heartbeat.incarnation != before.incarnation or (heartbeat.ready and not before.ready):
             member.ready_since_ns = now_ns
         member.heartbeat, member.origin, member.heard_ns = heartbeat, origin, now_ns
         return True
 
-    def forget_incarnation(self, component: str, incarnation: str) -> None:
+    def end(self, component: str, incarnation: str) -> None:
         """The incarnation ended: it is no candidate any more, whatever of it still arrives."""
         member = self.members.get(component)
         if member is not None and member.heartbeat.incarnation == incarnation:
-            member.former.append(incarnation)
+            member.ended.append(incarnation)
 
     def fresh(self, component: str, now_ns: int) -> Member | None:
         """The member if it could act now: heard lately, attached and ready."""
         member = self.members.get(component)
         if member is None or not member.heartbeat.incarnation or not member.heartbeat.ready:
             return None
-        if member.heartbeat.incarnation in member.former:
+        if member.heartbeat.incarnation in member.ended:
             return None
         return member if now_ns - member.heard_ns <= self._fresh_ns else None

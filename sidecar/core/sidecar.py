@@ -79,7 +79,7 @@ class Denial:
 class Sidecar:
     """One sidecar's state; every method takes the time and returns what must be done, in order."""
 
-    def __init__(self, component: str, group: str, timing: Timing, memory: ControlMemory) -> None:
+    def __init__(self, component: str, group: str, timing: Timing, memory: ControlMemory, run: str = "") -> None:
         self.component = component
         self.group = group
         self.memory = memory
@@ -88,6 +88,7 @@ class Sidecar:
         self.slots: tuple[SlotToken, ...] = ()
         self.standby_reason = "no component is attached"
         self._timing = timing
+        self._run = run
         self._seq = 0
         self._leased_seq = 0
         self._sent: deque[tuple[int, int]] = deque(maxlen=SENT_MAX)
@@ -135,6 +136,7 @@ class Sidecar:
             incarnation=self.incarnation,
             seq=self._seq,
             ready=self._ready,
+            run=self._run,
             reasons=self._reasons,
             role="ACTIVE" if self.holding(now_ns) else "STANDBY",
             control_version=self.memory.version,

@@ -63,7 +63,7 @@ class Slots:
     def released(self, released: Released, now: Now) -> None:
         """The holder closed its gate and gives slots back: they move at once."""
         if released.ended:
-            self._roster.forget_incarnation(released.component, released.incarnation)
+            self._roster.end(released.component, released.incarnation)
         for each in released.slots:
             holder = self._desk.state.holders.get(each.slot)
             if each.slot in self._plan_of_slot and holder == Holder(

@@ -14,8 +14,8 @@ Role = Literal["ACTIVE", "STANDBY"]
 class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat.v1"):
     """ "I live", sent every heartbeat interval by each sidecar; transient, expires with the lease.
 
-    `incarnation` is the component's present run, empty while no component is attached. `seq` lets the sidecar
-    find its own send time again. `ready` says the component could take a slot; `reasons` why not.
+    `run` is the sidecar's own run and `seq` counts within it, so that late heartbeats are told from new ones and the
+    sidecar finds its own send time again. `incarnation` is the component's run, empty while none is attached. `ready` says the component could take a slot; `reasons` why not.
     `unconfirmed_halts` are latched halts that no `ControlState` has confirmed yet, so that a halt raised while
     no arbiter lived is journaled by the next one.
     """
@@ -24,6 +24,7 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat.v1"):
     incarnation: str
     seq: int
     ready: bool
+    run: str = ""
     reasons: tuple[str, ...] = ()
     role: Role = "STANDBY"
     control_version: int = 0

@@ -1,0 +1,47 @@
+"""Virtual time: one true clock for the checks, and one erring clock for each host.
+
+Owns the event queue and the conversion between true and local time. It must not know what happens at an event.
+"""
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sidecar.core.timing import PPM
+
+
+@dataclass(frozen=True, slots=True)
+class HostClock:
+    """A host's CLOCK_BOOTTIME: `offset_ns` at true time 0, running `error_ppm` fast (or slow, if negative)."""
+
+    offset_ns: int
+    error_ppm: int
+
+    def local_ns(self, true_ns: int) -> int:
+        """What this host reads at true time `true_ns`."""
+        return self.offset_ns + true_ns + true_ns * self.error_ppm // PPM
+
+    def true_ns(self, local_ns: int) -> int:
+        """The last true time at which this host reads less than `local_ns`, rounded up."""
+        return -(-(local_ns - self.offset_ns) * PPM // (PPM + self.error_ppm))
+
+
+class Agenda:
+    """Events in true time, in order; equal times keep the order in which they were added."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+        self._events: list[tuple[int, int, Callable[[], None]]] = []
+        self._added = 0
+
+    def after(self, delay_ns: int, event: Callable[[], None]) -> None:
+        """Let `event` happen `delay_ns` from now."""
+        self._added += 1
+        heapq.heappush(self._events, (self.now_ns + max(0, delay_ns), self._added, event))
+
+    def run_until(self, end_ns: int) -> None:
+        """Let everything happen up to `end_ns`."""
+        while self._events and self._events[0][0] <= end_ns:
+            self.now_ns, _, event = heapq.heappop(self._events)
+            event()
+        self.now_ns = end_ns
