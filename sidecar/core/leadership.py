@@ -138,10 +138,10 @@ class Desk:
             self._last_read_ns = now.boot_ns
         if self.standing is Standing.CAMPAIGNING:
             own = self._in_flight[0]
-            if own.record == record and verdict is Verdict.VALID:
+            if _same(own.record, record) and verdict is Verdict.VALID:
                 self._win(now)
                 return self._release(own, now)
-            if own.record == record or (verdict is Verdict.VALID and isinstance(record.fact, TermStarted)):
+            if _same(own.record, record) or (verdict is Verdict.VALID and isinstance(record.fact, TermStarted)):
                 self._lose()
         return []
 
@@ -191,7 +191,7 @@ class Desk:
     def _read_leading(self, record: Record, now: Now) -> list[Output]:
         if self.log_state.apply(record) is not Verdict.VALID:
             return []
-        if self._in_flight and self._in_flight[0].record == record:
+        if self._in_flight and _same(self._in_flight[0].record, record):
             return self._release(self._in_flight[0], now)
         held = [each for entry in self._in_flight for each in entry.outputs]
         self._lose()
@@ -203,3 +203,8 @@ class Desk:
         self.state = self.log_state
         self._in_flight.clear()
         self._may_grant_until_ns = 0
+
+
+def _same(ours: Record, read: Record) -> bool:
+    """Whether our own append came back. Not by equality: a quantity that is not a number equals nothing."""
+    return (ours.term, ours.n, ours.arbiter, ours.at_ns) == (read.term, read.n, read.arbiter, read.at_ns)
