@@ -25,13 +25,19 @@ START_S = 90.0
 FOUND = pytest.StashKey[FoundBroker]()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what asks for the broker's URL, so that `-m broker` selects it."""
+    for item in items:
+        if "amqp_url" in getattr(item, "fixturenames", ()):
+            item.add_marker("broker")
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start the broker, visibly, when a collected test wants it; end the run when there is none to be had."""
     if session.config.option.collectonly:
         return
-    if any(
-        item.get_closest_marker("broker") or "amqp_url" in getattr(item, "fixturenames", ()) for item in session.items
-    ):
+    if any(item.get_closest_marker("broker") for item in session.items):
         try:
             broker_of(session.config)
         except BrokerNotFound as error:
