@@ -23,10 +23,10 @@ class VenueLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class Logon(VenueLine, frozen=True, kw_only=True, tag="logon"):
-    """The first line of an order entry session. Whoever only asks needs none."""
+    """The first line of an order entry session; `run` names one run of the process. Whoever only asks needs none."""
 
     component: str
-    incarnation: str
+    run: str
 
 
 class NewOrder(VenueLine, frozen=True, kw_only=True, tag="new"):
@@ -106,7 +106,7 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     received_ns: int
     component: str
-    incarnation: str
+    run: str
     account: str
     token: Token
     cl_ord_id: str = msgspec.field(name="ClOrdID")

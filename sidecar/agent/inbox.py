@@ -1,0 +1,116 @@
+"""What arrives from the broker: halts and control states on one link, answers on another.
+
+Owns the two inboxes and the judgement of who may say what. It must not decide what a message changes.
+"""
+
+import asyncio
+from collections import deque
+from typing import Final, NoReturn
+
+from sidecar.agent.clock import boottime_ns
+from sidecar.agent.gatekeeper import Gatekeeper
+from sidecar.agent.orders import OrderDesk
+from sidecar.agent.postbox import Postbox
+from sidecar.agent.reports import ReportOutbox
+from sidecar.broker.interface import Delivery
+from sidecar.core.ladder import halt_problem
+from sidecar.messages.base import Message
+from sidecar.messages.codec import Malformed, decode
+from sidecar.messages.control import ControlState, Halt
+from sidecar.messages.health import Lease
+from sidecar.messages.orders import OrderDenied, OrderGranted, ReportRecorded
+from sidecar.telemetry.metrics import SidecarMetrics
+
+CONTROL_MAX: Final = 10_000
+"""Control messages that wait. The oldest go first, as in the queue itself: a halt that is lost so is noticed by the
+control version in the next lease, and its issuer repeats it."""
+REPLIES_MAX: Final = 100_000
+BATCH: Final = 50
+"""Messages between two looks at everything else; higher delays heartbeats under a flood."""
+
+
+class Inbox:
+    """Reads both queues, control first. `arbiters` are the users who may speak as one; empty is anyone verified."""
+
+    def __init__(
+        self,
+        gatekeeper: Gatekeeper,
+        desk: OrderDesk,
+        reports: ReportOutbox,
+        postbox: Postbox,
+        metrics: SidecarMetrics,
+        arbiters: tuple[str, ...],
+    ) -> None:
+        self.answered_ns = 0
+        self._gatekeeper = gatekeeper
+        self._desk = desk
+        self._reports = reports
+        self._postbox = postbox
+        self._metrics = metrics
+        self._arbiters = frozenset(arbiters)
+        self._control: deque[Delivery] = deque(maxlen=CONTROL_MAX)
+        self._replies: deque[Delivery] = deque(maxlen=REPLIES_MAX)
+        self._arrived = asyncio.Event()
+
+    def on_control(self, delivery: Delivery) -> None:
+        """Take a delivery of the control queue."""
+        self._control.append(delivery)
+        self._arrived.set()
+
+    def on_reply(self, delivery: Delivery) -> None:
+        """Take a delivery of the reply queue."""
+        self._replies.append(delivery)
+        self._arrived.set()
+
+    async def run(self) -> NoReturn:
+        """Handle what arrives, for ever."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._control or self._replies:
+                for _ in range(BATCH):
+                    if not self._control and not self._replies:
+                        break
+                    delivery = self._control.popleft() if self._control else self._replies.popleft()
+                    self._handle(delivery)
+                    delivery.ack()
+                await asyncio.sleep(0)
+
+    def _handle(self, delivery: Delivery) -> None:
+        message = decode(delivery.body, delivery.type, app_id=delivery.app_id, user_id=delivery.user_id)
+        if not isinstance(message, Malformed):
+            message = self._refusal(message, delivery) or message
+        if isinstance(message, Malformed):
+            self._postbox.refuse(delivery, message)
+            return
+        self._take(message, delivery)
+
+    def _take(self, message: Message, delivery: Delivery) -> None:
+        core, now_ns = self._gatekeeper.core, boottime_ns()
+        match message:
+            case Halt():
+                self._gatekeeper.do(core.on_halt(message, now_ns), delivery)
+            case ControlState():
+                self._gatekeeper.do(core.on_control(message, now_ns))
+            case Lease():
+                self.answered_ns = now_ns
+                self._metrics.leases_received.inc()
+                self._gatekeeper.do(core.on_lease(message, now_ns))
+            case OrderGranted() | OrderDenied():
+                self._desk.on_answer(message)
+            case ReportRecorded():
+                self._reports.on_recorded(delivery.correlation_id, message)
+
+    def _refusal(self, message: Message, delivery: Delivery) -> Malformed | None:
+        match message:
+            case Halt():
+                problem = halt_problem(message)
+                return Malformed("wrong-field", problem) if problem else None
+            case Lease() | ControlState() | OrderGranted() | OrderDenied() | ReportRecorded():
+                if self._arbiters and delivery.user_id not in self._arbiters:
+                    return Malformed(
+                        "wrong-sender", f"user {delivery.user_id!r} is not in security.arbiters of this sidecar"
+                    )
+                return None
+            case _:
+                return Malformed("unknown-type", f"{delivery.type!r} is not for a sidecar")

@@ -1,0 +1,160 @@
+"""The sidecar process: started and stopped in the right order.
+
+Owns the life of one process. It must not decide anything about leases, halts or orders.
+
+Which way it fails: the gate page is claimed and closed before anything else is tried; any part that fails unexpectedly
+ends the process, which closes the gate, gives the slots back and exits with `FAILED_CODE`. A process that is killed
+leaves a page that closes by its own deadline.
+"""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Sequence
+from typing import Any, Final
+
+import structlog
+
+from sidecar import __version__
+from sidecar.agent.child import Child, ChildNotStarted
+from sidecar.agent.clock import boottime_ns
+from sidecar.agent.listener import bind_unix
+from sidecar.agent.local_api import local_api
+from sidecar.agent.parts import Parts, Places
+from sidecar.broker.interface import Broker
+from sidecar.config.models import Settings
+from sidecar.core.sidecar import WritePage
+from sidecar.gate.writer import GateWriter
+from sidecar.telemetry.endpoint import HealthEndpoint, health_routes
+from sidecar.telemetry.lag import sample_loop_lag
+from sidecar.telemetry.metrics import SidecarMetrics
+from sidecar.telemetry.serving import HttpServer
+
+FAILED_CODE: Final = 70
+"""EX_SOFTWARE of sysexits.h: a part of us failed unexpectedly; the log says which."""
+DRAIN_S: Final = 1.0
+"""How long we stay for reports that are not recorded yet."""
+STOPPING: Final = "the sidecar is stopping"
+
+
+class Agent:
+    """One sidecar process. `broker` is not yet started; `child` is the component's command, if we start it.
+
+    `listening` is set once the local interface answers; `health_port` is then the TCP port of /health, if any.
+    """
+
+    def __init__(self, settings: Settings, broker: Broker, *, child: Sequence[str] = ()) -> None:
+        self.places = Places.of(settings)
+        self.metrics = SidecarMetrics(__version__)
+        self.listening = asyncio.Event()
+        self.health_port: int | None = None
+        self._settings = settings
+        self._broker = broker
+        self._grace_s = (settings.component.stop_grace_ms if settings.component else 0) / 1000
+        self._child = self._child_of(child)
+        self._stopping = asyncio.Event()
+        self._log = structlog.get_logger(__name__)
+
+    def stop(self) -> None:
+        """Close the gate, give the slots back, stop the child, end. Safe to call twice, or before `run`."""
+        self._stopping.set()
+
+    async def run(self) -> int:
+        """Run until stopped, or until the child exits; returns the exit code, the child's where there is one.
+
+        Raises GateError, CannotListen or OSError when the gate page, the socket or the directories cannot be had.
+        """
+        self.places.make()
+        async with contextlib.AsyncExitStack() as stack:
+            writer = GateWriter(self.places.gate)
+            stack.callback(writer.close)
+            run = uuid.uuid4().hex[:12]
+            parts = Parts(self._settings, self.places, self._broker, writer, self.metrics, run)
+            stack.callback(parts.gatekeeper.close)
+            parts.gatekeeper.do([WritePage(parts.core.page(boottime_ns()))])  # Closed still, and it says why.
+            await self._serve(parts, stack)
+            return await self._live(parts)
+
+    async def _serve(self, parts: Parts, stack: contextlib.AsyncExitStack) -> None:
+        """Connect and listen; what `stack` undoes, it undoes in the opposite order."""
+        listener = bind_unix(self.places.socket)
+        stack.callback(self.places.socket.unlink, missing_ok=True)
+        stack.callback(listener.close)
+        stack.push_async_callback(self._broker.close)
+        await self._broker.start()
+        routes = health_routes("sidecar", parts.health.view, self.metrics.registry)
+        server = HttpServer(local_api(parts, routes), listener)
+        stack.push_async_callback(server.stop)
+        await server.start()
+        telemetry = self._settings.telemetry
+        if telemetry.port is not None:
+            endpoint = HealthEndpoint("sidecar", parts.health.view, self.metrics.registry)
+            stack.push_async_callback(endpoint.stop)
+            self.health_port = await endpoint.start(telemetry.host, telemetry.port)
+            self._log.info("the health endpoint listens", host=telemetry.host, port=self.health_port)
+        self.listening.set()
+        self._log.info("the local interface listens", socket=str(self.places.socket), gate=str(self.places.gate))
+
+    async def _live(self, parts: Parts) -> int:
+        """From the first heartbeat to the last: gate, release, child, in this order at the end."""
+        works = self._begin(parts)
+        try:
+            code = await self._until_over(parts, works)
+        except ChildNotStarted as error:
+            self._log.error("the component could not be started", error=str(error))
+            code = error.code
+        finally:
+            parts.sessions.close(STOPPING)
+            stopped = await self._child.stop(self._grace_s) if self._child is not None else 0
+            await parts.reports.drain(DRAIN_S)
+            for work in works:
+                work.cancel()
+            await asyncio.gather(*works, return_exceptions=True)
+        return stopped if code is None else code
+
+    def _begin(self, parts: Parts) -> list[asyncio.Task[Any]]:
+        def observe_lag(lag_s: float) -> None:
+            self.metrics.loop_lag_seconds.observe(lag_s)
+            parts.health.observe_lag(lag_s)
+
+        works = {
+            "inbox": parts.inbox.run(),
+            "heartbeats": parts.heartbeats.run(),
+            "reports": parts.reports.run(),
+            "health": parts.health.run(self._settings.health.report_interval_ms / 1000),
+            "loop-lag": sample_loop_lag(observe_lag),
+        }
+        return [asyncio.create_task(work, name=name) for name, work in works.items()]
+
+    async def _until_over(self, parts: Parts, works: list[asyncio.Task[Any]]) -> int | None:
+        """The exit code of whatever ended first; None when we were told to stop."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        exited = await self._start_child()
+        try:
+            await asyncio.wait({stopping, *works, *exited}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+        for child in exited:
+            if child.done():
+                code = child.result()
+                parts.sessions.detach(f"its process exited with code {code}")
+                self._log.info("the component exited", code=code)
+                return code
+            child.cancel()
+        for work in works:
+            if work.done():
+                self._log.critical("a part of the sidecar failed", part=work.get_name(), exc_info=work.exception())
+                return FAILED_CODE
+        return None
+
+    async def _start_child(self) -> set[asyncio.Task[int]]:
+        if self._child is None:
+            return set()
+        pid = await self._child.start()
+        self._log.info("the component was started", command=self._child.command[0], pid=pid)
+        return {asyncio.create_task(self._child.wait(), name="child")}
+
+    def _child_of(self, command: Sequence[str]) -> Child | None:
+        if not command:
+            return None
+        return Child(command, {"SIDECAR_SOCKET": str(self.places.socket), "SIDECAR_GATE": str(self.places.gate)})

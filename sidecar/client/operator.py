@@ -1,0 +1,292 @@
+"""An operator's hand on the whole system: halt, resume, failover and status, over the broker.
+
+Owns one reply queue, the repetition of requests and the live count of a halt. It must not decide anything: what was
+done is what the arbiter and the sidecars answer. Every wait is bounded; a request that changes something expires with
+the wait, so that it cannot be carried out after its operator was told that nobody answered. Halts never expire.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from sidecar.broker.interface import Broker, BrokerAway, BrokerError, Delivery, Outgoing, Subscription
+from sidecar.broker.topology import COMMANDS, CONTROL, reply_queue
+from sidecar.core.ladder import halt_problem
+from sidecar.messages.base import Message, message_type
+from sidecar.messages.codec import Malformed, decode, encode
+from sidecar.messages.control import (
+    CommandResult,
+    FailoverRequest,
+    Halt,
+    HaltAccepted,
+    ResumeRequest,
+    StatusRequest,
+    TradingState,
+)
+from sidecar.messages.events import SidecarStatus, StatusReport
+
+REQUEST_REPEAT_S: Final = 1.0
+"""Between repetitions of an unanswered request, each with the same id. Lower loads an arbiter that is starting."""
+HALT_REPEAT_S: Final = 0.25
+"""Between repetitions of a halt that somebody has not acknowledged."""
+ACCEPTED_MAX: Final = 100_000
+"""Acknowledgements counted for one halt; the reply queue holds no more either."""
+
+
+class NoAnswer(Exception):
+    """No arbiter answered in time; the text says what is known and what to look at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HaltProgress:
+    """How far a halt has come. Times are CLOCK_BOOTTIME; those of other hosts compare only roughly.
+
+    `roster` is None while no arbiter has said who there is; `journaled` is the arbiter's word that the halt is latched.
+    """
+
+    halt: Halt
+    issued_ns: int
+    accepted: dict[str, HaltAccepted]
+    roster: tuple[SidecarStatus, ...] | None = None
+    journaled: CommandResult | None = None
+    trouble: str = ""
+
+    @property
+    def missing(self) -> tuple[SidecarStatus, ...]:
+        """Sidecars of the roster that have not acknowledged."""
+        return tuple(each for each in self.roster or () if each.component not in self.accepted)
+
+    @property
+    def answered(self) -> bool:
+        """Everybody has spoken: the arbiter on the journal, and every sidecar of the roster."""
+        return self.journaled is not None and self.roster is not None and not self.missing
+
+    @property
+    def complete(self) -> bool:
+        """The arbiter latched it and every sidecar of the roster acknowledged it."""
+        return self.answered and self.journaled is not None and self.journaled.ok
+
+    @property
+    def closed(self) -> tuple[HaltAccepted, ...]:
+        """Acknowledgements of those it concerns, in the order of their gates' closing."""
+        return tuple(
+            sorted((each for each in self.accepted.values() if each.in_scope), key=lambda each: each.closed_ns)
+        )
+
+    @property
+    def last_closed_ns(self) -> int | None:
+        """From the issue to the last gate closed so far; None while there is none."""
+        return self.closed[-1].closed_ns - self.issued_ns if self.closed else None
+
+
+@dataclass(slots=True)
+class _Count:
+    """The mutable side of a `HaltProgress`."""
+
+    halt: Halt
+    issued_ns: int
+    accepted: dict[str, HaltAccepted] = field(default_factory=dict)
+    roster: tuple[SidecarStatus, ...] | None = None
+    journaled: CommandResult | None = None
+    trouble: str = ""
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def progress(self) -> HaltProgress:
+        return HaltProgress(
+            halt=self.halt,
+            issued_ns=self.issued_ns,
+            accepted=dict(self.accepted),
+            roster=self.roster,
+            journaled=self.journaled,
+            trouble=self.trouble,
+        )
+
+    def add(self, accepted: HaltAccepted) -> None:
+        """The first acknowledgement of each sidecar counts; repetitions come later and would flatter nobody."""
+        if accepted.component not in self.accepted and len(self.accepted) < ACCEPTED_MAX:
+            self.accepted[accepted.component] = accepted
+            self.changed.set()
+
+
+class Operator:
+    """Asks arbiters and stops everybody. Construct it before `broker.start()`; the broker stays the caller's.
+
+    `actor` is who is named in the journal. Whether resume and failover are allowed is decided by the broker user.
+    """
+
+    def __init__(self, broker: Broker, actor: str) -> None:
+        self._broker = broker
+        self._actor = actor
+        self._queue = reply_queue(f"operator-{actor}", uuid.uuid4().hex[:12])
+        self._waiting: dict[str, asyncio.Future[CommandResult | StatusReport]] = {}
+        self._counts: dict[str, _Count] = {}
+        broker.subscribe(Subscription(queue=self._queue, on_delivery=self._on_delivery, no_ack=True), control=True)
+
+    async def status(self, *, timeout_s: float = 5.0) -> StatusReport:
+        """The leader's view of everything. Raises NoAnswer."""
+        request_id = uuid.uuid4().hex
+        request = StatusRequest(request_id=request_id, actor=self._actor)
+        answer = await self._ask(request, "status", request_id, timeout_s, expires=True)
+        if not isinstance(answer, StatusReport):
+            raise NoAnswer(f"the arbiter {answer.arbiter} answered: {answer.text}")
+        return answer
+
+    async def resume(self, halt_id: str, reason: str, *, timeout_s: float = 5.0) -> CommandResult:
+        """Lift one halt. Raises NoAnswer; a refusal is an answer with `ok` false."""
+        request_id = uuid.uuid4().hex
+        request = ResumeRequest(request_id=request_id, halt_id=halt_id, actor=self._actor, reason=reason)
+        return await self._command(request, "resume", request_id, timeout_s)
+
+    async def failover(self, group: str, reason: str, *, to: str = "", timeout_s: float = 5.0) -> CommandResult:
+        """Move a group's slots, to `to` where named. Raises NoAnswer; a refusal is an answer with `ok` false."""
+        request_id = uuid.uuid4().hex
+        request = FailoverRequest(request_id=request_id, group=group, actor=self._actor, reason=reason, to=to)
+        return await self._command(request, "failover", request_id, timeout_s)
+
+    async def halt(
+        self,
+        scopes: Iterable[str],
+        level: TradingState,
+        reason: str,
+        *,
+        reducing_allowed: bool = True,
+        timeout_s: float = 5.0,
+        on_progress: Callable[[HaltProgress], None] = lambda progress: None,
+    ) -> HaltProgress:
+        """Raise a level: to every sidecar at once, and to the arbiter for the journal; then count.
+
+        Returns when everybody has answered or `timeout_s` is over, whichever is first; the halt stays in force either
+        way. `on_progress` is called at each change. Raises ValueError with the mend for a halt nobody would accept.
+        """
+        halt = Halt(
+            halt_id=uuid.uuid4().hex,
+            scopes=tuple(scopes),
+            level=level,
+            reason=reason,
+            actor=self._actor,
+            issued_ns=time.time_ns(),
+            reducing_allowed=reducing_allowed,
+        )
+        if problem := halt_problem(halt):
+            raise ValueError(problem)
+        count = _Count(halt, time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+        self._counts[halt.halt_id] = count
+        self._spread(count)
+        tasks = [
+            asyncio.create_task(each)
+            for each in (self._repeat(count), self._journal(count, timeout_s), self._call_roll(count, timeout_s))
+        ]
+        try:
+            await _counted(count, timeout_s, on_progress)
+        finally:
+            del self._counts[halt.halt_id]
+            for each in tasks:
+                each.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return count.progress()
+
+    # --- the halt's three hands ---
+
+    def _spread(self, count: _Count) -> None:
+        """The fast path: straight to the fanout exchange, with or without an arbiter."""
+        try:
+            self._broker.post(self._outgoing(count.halt, CONTROL, ""))
+            count.trouble = ""
+        except BrokerAway as error:
+            count.trouble = str(error)
+
+    async def _repeat(self, count: _Count) -> None:
+        while True:
+            await asyncio.sleep(HALT_REPEAT_S)
+            if count.roster is None or count.progress().missing:
+                self._spread(count)
+
+    async def _journal(self, count: _Count, timeout_s: float) -> None:
+        try:
+            answer = await self._ask(count.halt, "halt", count.halt.halt_id, timeout_s, expires=False)
+        except NoAnswer as error:
+            count.trouble = str(error)
+            return
+        if isinstance(answer, CommandResult):
+            count.journaled = answer
+            count.changed.set()
+
+    async def _call_roll(self, count: _Count, timeout_s: float) -> None:
+        try:
+            count.roster = (await self.status(timeout_s=timeout_s)).sidecars
+        except NoAnswer as error:
+            count.trouble = str(error)
+        count.changed.set()
+
+    # --- requests and answers ---
+
+    async def _command(self, request: Message, key: str, request_id: str, timeout_s: float) -> CommandResult:
+        answer = await self._ask(request, key, request_id, timeout_s, expires=True)
+        if not isinstance(answer, CommandResult):
+            raise NoAnswer(f"the arbiter {answer.arbiter} answered {key} with a status report: versions differ")
+        return answer
+
+    async def _ask(
+        self, request: Message, key: str, request_id: str, timeout_s: float, *, expires: bool
+    ) -> CommandResult | StatusReport:
+        """Send, repeat under the same id, and wait for the answer."""
+        answered: asyncio.Future[CommandResult | StatusReport] = asyncio.get_running_loop().create_future()
+        self._waiting[request_id] = answered
+        deadline_s = time.monotonic() + timeout_s
+        trouble = ""
+        try:
+            while (left_s := deadline_s - time.monotonic()) > 0:
+                expiration_ms = max(1, int(left_s * 1000)) if expires else None
+                try:
+                    await self._broker.publish(self._outgoing(request, COMMANDS, key, expiration_ms), timeout_s=left_s)
+                except BrokerError as error:
+                    trouble = f"; the last attempt to send failed: {error}"
+                done, _ = await asyncio.wait((answered,), timeout=min(REQUEST_REPEAT_S, left_s))
+                if done:
+                    return answered.result()
+        finally:
+            del self._waiting[request_id]
+            answered.cancel()
+        raise NoAnswer(f"no arbiter answered {key} within {timeout_s:g} s: see that one runs and leads{trouble}")
+
+    def _outgoing(self, message: Message, exchange: str, key: str, expiration_ms: int | None = None) -> Outgoing:
+        return Outgoing(
+            exchange=exchange,
+            routing_key=key,
+            body=encode(message),
+            type=message_type(message),
+            app_id=self._actor,
+            reply_to=self._queue.name,
+            expiration_ms=expiration_ms,
+        )
+
+    def _on_delivery(self, delivery: Delivery) -> None:
+        """Answers to this operator. What cannot be understood is dropped: the queue is private and nobody waits."""
+        message = decode(delivery.body, delivery.type, app_id=delivery.app_id, user_id=delivery.user_id)
+        match message:
+            case HaltAccepted():
+                if count := self._counts.get(message.halt_id):
+                    count.add(message)
+            case CommandResult() | StatusReport():
+                waiting = self._waiting.get(message.request_id)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(message)
+            case Malformed() | _:
+                pass
+
+
+async def _counted(count: _Count, timeout_s: float, on_progress: Callable[[HaltProgress], None]) -> None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            while True:
+                count.changed.clear()
+                progress = count.progress()
+                on_progress(progress)
+                if progress.answered:
+                    return
+                await count.changed.wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,231 @@
+"""The operator's side of halts and requests, against a peer that plays the arbiter and the sidecars."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from sidecar.broker.interface import Delivery, Outgoing, Subscription
+from sidecar.broker.memory import MemoryBroker, MemoryHub
+from sidecar.broker.topology import ARBITER_QUEUE, QUEUES, control_queue
+from sidecar.client.operator import HaltProgress, NoAnswer, Operator
+from sidecar.messages.base import Message, message_type
+from sidecar.messages.codec import Malformed, decode, encode
+from sidecar.messages.control import (
+    CommandResult,
+    FailoverRequest,
+    Halt,
+    HaltAccepted,
+    ResumeRequest,
+    StatusRequest,
+    TradingState,
+)
+from sidecar.messages.events import OrderCounts, SidecarStatus, StatusReport
+
+ARBITER = "arbiter-1"
+
+
+@dataclass
+class Peer:
+    """One arbiter and the sidecars of `components`; those in `deaf` are in the roster but never acknowledge."""
+
+    broker: MemoryBroker
+    components: tuple[str, ...]
+    deaf: tuple[str, ...] = ()
+    deaf_requests: int = 0
+    result_ok: bool = True
+    heard: list[Message] = field(default_factory=list)
+    fanned_out: int = 0
+
+    def __post_init__(self) -> None:
+        queue = next(each for each in QUEUES if each.name == ARBITER_QUEUE)
+        self.broker.subscribe(Subscription(queue=queue, on_delivery=self._arbiter))
+        self.broker.subscribe(
+            Subscription(queue=control_queue("all", "1"), on_delivery=self._sidecars, no_ack=True), control=True
+        )
+
+    def _arbiter(self, delivery: Delivery) -> None:
+        message = self._read(delivery)
+        delivery.ack()
+        if self.deaf_requests > 0:
+            self.deaf_requests -= 1
+            return
+        self.heard.append(message)
+        match message:
+            case StatusRequest(request_id=request_id):
+                self._answer(delivery, self._status(request_id))
+            case ResumeRequest(request_id=request_id) | FailoverRequest(request_id=request_id):
+                self._answer(delivery, self._result(request_id))
+            case Halt(halt_id=halt_id):
+                self._answer(delivery, self._result(halt_id))
+
+    def _sidecars(self, delivery: Delivery) -> None:
+        message = self._read(delivery)
+        assert isinstance(message, Halt)
+        self.fanned_out += 1
+        for number, component in enumerate(self.components):
+            if component not in self.deaf:
+                accepted = HaltAccepted(
+                    component=component,
+                    incarnation=f"{component}-1",
+                    halt_id=message.halt_id,
+                    closed_ns=10**18 + self.fanned_out * 1000 + number,
+                    in_scope=component != "bystander",
+                    trading_state=message.level,
+                )
+                self._answer(delivery, accepted, app_id=component)
+
+    def _read(self, delivery: Delivery) -> Message:
+        message = decode(delivery.body, delivery.type, app_id=delivery.app_id, user_id=delivery.user_id)
+        assert not isinstance(message, Malformed)
+        return message
+
+    def _answer(self, delivery: Delivery, message: Message, app_id: str = ARBITER) -> None:
+        self.broker.post(
+            Outgoing(
+                exchange="",
+                routing_key=delivery.reply_to,
+                body=encode(message),
+                type=message_type(message),
+                app_id=app_id,
+            )
+        )
+
+    def _result(self, request_id: str) -> CommandResult:
+        return CommandResult(arbiter=ARBITER, request_id=request_id, ok=self.result_ok, code="DONE", text="as asked")
+
+    def _status(self, request_id: str) -> StatusReport:
+        return StatusReport(
+            arbiter=ARBITER,
+            request_id=request_id,
+            term=1,
+            offset=0,
+            digest="",
+            trading_state=TradingState.ACTIVE,
+            control_version=0,
+            halts=(),
+            groups=(),
+            sidecars=tuple(
+                SidecarStatus(
+                    component=each,
+                    group="g",
+                    incarnation=f"{each}-1",
+                    ready=True,
+                    role="STANDBY",
+                    control_version=0,
+                    silent_ns=0,
+                    lease_left_ns=0,
+                )
+                for each in self.components
+            ),
+            orders=OrderCounts(),
+        )
+
+
+@pytest.fixture
+def hub() -> MemoryHub:
+    return MemoryHub()
+
+
+@pytest.fixture
+async def operator(hub: MemoryHub) -> AsyncIterator[Operator]:
+    broker = MemoryBroker(hub, name="operator", user="ops")
+    operator = Operator(broker, "alice")
+    await broker.start()
+    yield operator
+    await broker.close()
+
+
+async def peer(hub: MemoryHub, *components: str, deaf: tuple[str, ...] = (), deaf_requests: int = 0) -> Peer:
+    broker = MemoryBroker(hub, name="peer")
+    found = Peer(broker, components, deaf=deaf, deaf_requests=deaf_requests)
+    await broker.start()
+    return found
+
+
+async def test_halt_counts_everyone(hub: MemoryHub, operator: Operator) -> None:
+    """A halt is complete when it is journaled and every sidecar of the roster acknowledged it."""
+    await peer(hub, "a", "b", "bystander")
+    seen: list[HaltProgress] = []
+    progress = await operator.halt(("all",), TradingState.HALTED, "test", on_progress=seen.append)
+    assert progress.complete
+    assert progress.missing == ()
+    assert [each.component for each in progress.closed] == ["a", "b"]
+    assert progress.last_closed_ns == progress.accepted["b"].closed_ns - progress.issued_ns
+    assert [len(each.accepted) for each in seen] == sorted(len(each.accepted) for each in seen)
+    assert not seen[0].complete
+
+
+async def test_halt_names_the_silent(hub: MemoryHub, operator: Operator) -> None:
+    """A halt that somebody does not acknowledge is repeated, ends with the wait, and names who is missing."""
+    found = await peer(hub, "a", "b", deaf=("b",))
+    progress = await operator.halt(("all",), TradingState.HALTED, "test", timeout_s=0.6)
+    assert not progress.complete
+    assert [each.component for each in progress.missing] == ["b"]
+    assert found.fanned_out >= 2
+    first_ns = 10**18 + 1000
+    assert progress.accepted["a"].closed_ns == first_ns  # Repetitions do not change what was counted first.
+
+
+async def test_halt_without_an_arbiter(hub: MemoryHub, operator: Operator) -> None:
+    """Without an arbiter a halt still reaches the sidecars, and says that nothing was journaled."""
+    found = await peer(hub, "a", deaf_requests=1_000)
+    progress = await operator.halt(("all",), TradingState.HALTED, "test", timeout_s=0.3)
+    assert found.fanned_out >= 1
+    assert set(progress.accepted) == {"a"}
+    assert progress.journaled is None
+    assert progress.roster is None
+    assert not progress.complete
+
+
+async def test_refused_halt(hub: MemoryHub, operator: Operator) -> None:
+    """A halt that the arbiter does not journal is answered, and is not complete."""
+    found = await peer(hub, "a")
+    found.result_ok = False
+    progress = await operator.halt(("all",), TradingState.HALTED, "test")
+    assert progress.answered
+    assert not progress.complete
+
+
+async def test_bad_halt(operator: Operator) -> None:
+    """A halt that nobody would accept is refused before it is sent, with the mend."""
+    with pytest.raises(ValueError, match="scope 'everything'"):
+        await operator.halt(("everything",), TradingState.HALTED, "test")
+
+
+async def test_requests(hub: MemoryHub, operator: Operator) -> None:
+    """Status, resume and failover are answered, and carry who asks and why."""
+    found = await peer(hub, "a")
+    assert (await operator.status()).arbiter == ARBITER
+    assert (await operator.resume("h-1", "over")).ok
+    assert (await operator.failover("execution", "drill", to="b")).ok
+    resume, failover = found.heard[-2:]
+    assert isinstance(resume, ResumeRequest)
+    assert (resume.actor, resume.halt_id, resume.reason) == ("alice", "h-1", "over")
+    assert isinstance(failover, FailoverRequest)
+    assert (failover.group, failover.to, failover.reason) == ("execution", "b", "drill")
+
+
+async def test_request_is_repeated(hub: MemoryHub, operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that got no answer is sent again under the same id."""
+    monkeypatch.setattr("sidecar.client.operator.REQUEST_REPEAT_S", 0.01)
+    await peer(hub, "a", deaf_requests=3)
+    async with asyncio.timeout(5):
+        assert (await operator.status()).term == 1
+
+
+async def test_nobody_answers(hub: MemoryHub, operator: Operator) -> None:
+    """A request that nobody answers fails with a sentence, and has expired by then."""
+    with pytest.raises(NoAnswer, match=r"no arbiter answered resume within 0\.05 s"):
+        await operator.resume("h-1", "over", timeout_s=0.05)
+    found = await peer(hub, "a")
+    assert (await operator.status()).term == 1
+    assert not any(isinstance(each, ResumeRequest) for each in found.heard)
+
+
+async def test_broker_away(hub: MemoryHub) -> None:
+    """Without a broker a request fails within its wait and says that nothing could be sent."""
+    operator = Operator(MemoryBroker(hub, name="operator"), "alice")
+    with pytest.raises(NoAnswer, match="the last attempt to send failed"):
+        await operator.status(timeout_s=0.05)
