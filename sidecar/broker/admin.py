@@ -4,7 +4,7 @@ Owns what an operator's command does over AMQP and what it says. It must not kee
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +28,7 @@ NEWEST_MAJOR = 4
 SHOWN_MAX = 5
 
 Spec = ExchangeSpec | QueueSpec
+EVERYTHING: tuple[Spec, ...] = (*EXCHANGES, *QUEUES)
 Level = Literal["ok", "warning", "error"]
 
 
@@ -41,12 +42,11 @@ class Finding:
     mend: str = ""
 
 
-async def apply(url: str, timeout_s: float = TIMEOUT_S) -> list[str]:
-    """Declare every exchange, queue and binding; one line each. TopologyConflict on the first that differs."""
+async def apply(url: str, timeout_s: float = TIMEOUT_S, *, specs: Sequence[Spec] = EVERYTHING) -> list[str]:
+    """Declare these exchanges, queues and their bindings; one line each. TopologyConflict on the first that differs."""
     lines = []
     async with _connected(url, timeout_s) as (connection, info):
         version = version_of(info.version)
-        specs: tuple[Spec, ...] = (*EXCHANGES, *QUEUES)
         for spec in specs:
             there = await _there(connection, spec, timeout_s)
             await _on_channel(connection, partial(_declare, spec, version, timeout_s), timeout_s)
@@ -56,7 +56,7 @@ async def apply(url: str, timeout_s: float = TIMEOUT_S) -> list[str]:
     return lines
 
 
-async def check(url: str, timeout_s: float = TIMEOUT_S) -> list[Finding]:
+async def check(url: str, timeout_s: float = TIMEOUT_S, *, specs: Sequence[Spec] = EVERYTHING) -> list[Finding]:
     """Look at everything that a start needs, change nothing, and say all of it, good or bad. Raises no BrokerError.
 
     Bindings are not looked at: AMQP cannot list them, and every start declares them again.
@@ -65,7 +65,6 @@ async def check(url: str, timeout_s: float = TIMEOUT_S) -> list[Finding]:
         async with _connected(url, timeout_s) as (connection, info):
             findings = [_reachable(url, info), _version(info), *_credentials(url)]
             version = version_of(info.version)
-            specs: tuple[Spec, ...] = (*EXCHANGES, *QUEUES)
             for spec in specs:
                 findings.append(await _check_declared(connection, spec, version, timeout_s))
             findings += await _check_dead_letters(connection, timeout_s)

@@ -154,6 +154,7 @@ class Consumer:
             seat.end("the consumer ended")
             if seat.last is not None:
                 self._next = seat.last + 1
+            standing.down("the consumer ended")
             if consuming and not self._leaving:
                 self._subscription.on_lost()
             await session.drop(channel)

@@ -6,8 +6,7 @@ Owns what a dead letter carries. It must not know why something was refused; the
 import asyncio
 from dataclasses import dataclass
 
-import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 
 from sidecar.broker.interface import Delivery, Outgoing
 from sidecar.broker.topology import DEAD_LETTER, DEAD_LETTERS_QUEUE
@@ -69,23 +68,23 @@ class DeadLetters:
     oldest: tuple[DeadLetter, ...]
 
 
-async def look(connection: aio_pika.abc.AbstractConnection, *, at_most: int, timeout_s: float) -> DeadLetters:
+async def look(
+    connection: AbstractConnection, *, at_most: int, timeout_s: float, queue_name: str = DEAD_LETTERS_QUEUE
+) -> DeadLetters:
     """Count the dead letters and read the oldest, leaving all of them where they are.
 
     They are taken unacknowledged on a channel of their own; its end puts them back, at their place, marked redelivered.
     """
-    async with asyncio.timeout(timeout_s):
-        async with connection.channel() as channel:
-            queue = await channel.get_queue(DEAD_LETTERS_QUEUE, ensure=True)
-            count = queue.declaration_result.message_count or 0
-            oldest = [await _read_one(channel) for _ in range(min(at_most, count))]
-    return DeadLetters(count, tuple(each for each in oldest if each is not None))
-
-
-async def _read_one(channel: AbstractChannel) -> DeadLetter | None:
-    queue = await channel.get_queue(DEAD_LETTERS_QUEUE, ensure=False)
-    message = await queue.get(no_ack=False, fail=False)
-    return None if message is None else _dead_letter(message)
+    oldest: list[DeadLetter] = []
+    async with asyncio.timeout(timeout_s), connection.channel() as channel:
+        queue = await channel.get_queue(queue_name)
+        count = queue.declaration_result.message_count or 0
+        while len(oldest) < min(at_most, count):
+            message = await queue.get(no_ack=False, fail=False)
+            if message is None:
+                break
+            oldest.append(_dead_letter(message))
+    return DeadLetters(count, tuple(oldest))
 
 
 def _dead_letter(message: AbstractIncomingMessage) -> DeadLetter:

@@ -20,7 +20,7 @@ from yarl import URL
 from sidecar.broker.interface import BrokerInfo
 from sidecar.broker.standing import Lost, Standing, describe, heed_cancellation
 
-CLOSE_S = 3.0
+CLOSE_S = 2.0
 """An orderly goodbye gets this long; then the socket is aborted."""
 
 FRAMES_MAX = 1_000
@@ -178,7 +178,9 @@ class Link:
     async def close(self) -> None:
         """Let the tenants finish, then close, all in bounded time."""
         if self.session is not None:
-            await asyncio.gather(*(tenant.leave() for tenant, _ in self._tenants), return_exceptions=True)
+            left = await asyncio.gather(*(tenant.leave() for tenant, _ in self._tenants), return_exceptions=True)
+            if any(isinstance(each, TimeoutError) for each in left):
+                self.abort()  # The broker does not answer: an orderly goodbye would only wait for the same again.
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait((self._task,))
@@ -193,6 +195,7 @@ class Link:
             await asyncio.wait((lost,))
             raise Lost(describe(None if lost.cancelled() else lost.exception()))
         finally:
+            self.standing.down("the connection went")
             self.session = None
             lost.cancel()
             for each in houses:

@@ -12,7 +12,6 @@ holds up one batch and the two bounded queues, and nothing more.
 import asyncio
 import secrets
 from collections import deque
-from contextlib import suppress
 from datetime import UTC, datetime
 
 import aiormq
@@ -30,6 +29,10 @@ from sidecar.broker.standing import Lost, Standing, describe
 
 BATCH_MAX = 64
 """Messages per write. More would make a halt wait behind a longer burst."""
+
+GIVE_UP_S = 30.0
+"""When `pending_max` publishes wait and the oldest is this long past its timeout, its confirm will not come: the
+channel is opened anew, instead of being full for ever."""
 
 
 class Publisher:
@@ -62,17 +65,17 @@ class Publisher:
         try:
             await desk.serve()
         finally:
+            standing.down("a channel went")
             self._session = self._desk = None
             desk.end()
             await asyncio.gather(session.drop(desk.confirmed), session.drop(desk.plain))
 
     async def leave(self) -> None:
-        """Take nothing new, and wait for what is under way."""
+        """Take nothing new, and wait for what is under way; TimeoutError when that takes too long."""
         self._open = False
         if self._desk is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._timeout_s):
-                    await self._desk.drained()
+            async with asyncio.timeout(self._timeout_s):
+                await self._desk.drained()
 
     def post(self, out: Outgoing) -> None:
         """Hand to the pump; a later failure is only counted."""
@@ -112,6 +115,7 @@ class _Desk:
         self._still = asyncio.Event()
         self._run = secrets.token_hex(8)
         self._sent = 0
+        self._given_up = False
         self._sweep: asyncio.TimerHandle | None = None
         self._gone = [confirmed.closing, plain.closing]
         for each in self._gone:
@@ -128,6 +132,7 @@ class _Desk:
     def submit(self, receipt: Receipt) -> None:
         """Refused when as many as `pending_max` wait for the socket or for the broker's confirm."""
         if len(self._submits) + len(self.confirmed.confirmations) >= self._pending_max:
+            self._judge_oldest()
             raise BrokerAway(
                 f"{self._pending_max} publishes (pending_max) await the broker's confirm; nothing was sent"
             )
@@ -140,7 +145,7 @@ class _Desk:
 
     async def serve(self) -> None:
         """Write what waits, batch by batch, until a channel goes."""
-        while not any(each.done() for each in self._gone):
+        while not self._given_up and not any(each.done() for each in self._gone):
             if not self._submits and not self._posts:
                 self._still.set()
                 await self._wake.wait()
@@ -150,6 +155,12 @@ class _Desk:
             await self._write(self.plain, self._take_posts())
         raise Lost(self._why())
 
+    def _judge_oldest(self) -> None:
+        oldest = next(iter(self.confirmed.confirmations.values()), None)
+        if isinstance(oldest, Receipt) and oldest.deadline_s + GIVE_UP_S < self._now_s():
+            self._given_up = True
+            self._wake.set()
+
     async def drained(self) -> None:
         """Return when all is written and confirmed."""
         await self._still.wait()
@@ -158,10 +169,11 @@ class _Desk:
 
     def end(self) -> None:
         """The channels are gone: fail and forget what waits."""
+        why = self._why()
         self._counters.posts_dropped += len(self._posts)
         self._posts.clear()
-        for each in self._unsettled:
-            each.fail("the link went before the confirm; it may have arrived")
+        for each in tuple(self._unsettled):
+            each.fail(f"the link went before the confirm ({why}); it may have arrived")
         if self._sweep is not None:
             self._sweep.cancel()
         for gone in self._gone:
@@ -250,4 +262,4 @@ class _Desk:
         for each in self._gone:
             if each.done() and not each.cancelled() and each.exception() is not None:
                 return describe(each.exception())
-        return "the channel closed"
+        return "the broker confirms nothing any more" if self._given_up else "the channel closed"

@@ -76,7 +76,10 @@ class RabbitBroker:
 
     @property
     def trouble(self) -> str:
-        """Empty, or the first thing that is wrong."""
+        """Empty, or what is wrong: a conflict first, because only a person can mend it."""
+        for each in self._standings():
+            if each.conflict is not None:
+                return each.trouble
         return next((link.trouble for link in self._links if link.trouble), "")
 
     async def start(self) -> None:
@@ -98,9 +101,8 @@ class RabbitBroker:
             raise BrokerAway(f"{self.trouble or 'the broker is not ready'} (waited {timeout_s:g} s)") from None
 
     async def close(self) -> None:
-        """Publish link last, so that what the consumers' owners still answer can go out."""
-        await asyncio.gather(self._consume.close(), self._control.close())
-        await self._publish.close()
+        """Cancel the consumers, send what was accepted and settled, close; in bounded time in any case."""
+        await asyncio.gather(*(link.close() for link in self._links))
 
     def post(self, out: Outgoing) -> None:
         """Send without waiting or confirm, in call order; BrokerAway when there is no link or it is blocked."""

@@ -36,6 +36,7 @@ class Standing:
         self.times_up = 0
         self._changed = changed
         self._up_since_s: float | None = None
+        self._stood_s = 0.0
 
     @property
     def stands(self) -> bool:
@@ -50,13 +51,13 @@ class Standing:
         self.times_up += 1
         self._changed()
 
-    def down(self, reason: str) -> float:
-        """It fell, or never stood. Returns for how many seconds it had been up."""
-        since = self._up_since_s
+    def down(self, reason: str) -> None:
+        """It fell, or never stood. Whoever stood says so before it tells anybody else of the loss."""
+        if self._up_since_s is not None:
+            self._stood_s = asyncio.get_running_loop().time() - self._up_since_s
         self._up_since_s = None
         self.trouble = f"{self.what}: {reason}"
         self._changed()
-        return 0.0 if since is None else asyncio.get_running_loop().time() - since
 
     async def keep(self, live: Callable[[], Awaitable[None]], backoff_max_s: float) -> None:
         """Run `live` again and again, for ever. It calls `up()` once it stands and raises when it falls."""
@@ -73,6 +74,7 @@ class Standing:
             await asyncio.sleep(random.uniform(0, FIRST_PAUSE_S))
 
     async def _once(self, live: Callable[[], Awaitable[None]]) -> None:
+        self._stood_s = 0.0
         try:
             await live()
             heed_cancellation()
@@ -83,7 +85,9 @@ class Standing:
             raise
         except Exception as error:
             heed_cancellation()
-            if self.down(describe(error)) < STABLE_S:
+            self.conflict = None
+            self.down(describe(error))
+            if self._stood_s < STABLE_S:
                 raise
         except asyncio.CancelledError:
             self.down("the connection under it went")

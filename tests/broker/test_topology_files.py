@@ -1,0 +1,120 @@
+"""topology/ is what the code writes, and a broker takes it."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aio_pika
+import pytest
+from testcontainers.core.config import testcontainers_config
+from testcontainers.core.container import DockerContainer
+from testcontainers.core.wait_strategies import LogMessageWaitStrategy
+
+from sidecar.broker import admin, export
+from sidecar.broker.topology import EXCHANGES, QUEUES, control_queue, reply_queue
+
+FOLDER = Path(__file__).parents[2] / "topology"
+
+
+def test_files_are_up_to_date() -> None:
+    """The committed files are, byte for byte, what `sidecar topology export` writes."""
+    committed = {name: (FOLDER / name).read_text() for name in export.files()}
+    assert committed == dict(export.files())
+    assert {path.name for path in FOLDER.iterdir()} == {*committed, "README.md"}
+
+
+def test_files_are_written_as_a_whole(tmp_path: Path) -> None:
+    """Writing makes the folder and every file in it, and twice is the same as once."""
+    written = export.write(tmp_path / "topology")
+    first = [path.read_bytes() for path in written]
+    assert [path.name for path in written] == sorted(export.files())
+    assert first == [path.read_bytes() for path in export.write(tmp_path / "topology")]
+
+
+def test_definitions_hold_everything_and_no_secret() -> None:
+    """Every exchange, queue and binding is in the definitions, and no user is."""
+    made = export.definitions()
+    assert {each["name"] for each in made["exchanges"]} == {each.name for each in EXCHANGES}
+    assert {each["name"] for each in made["queues"]} == {each.name for each in QUEUES}
+    assert len(made["bindings"]) == sum(len(each.bindings) for each in QUEUES)
+    assert "users" not in made
+    assert "permissions" not in made
+
+
+def test_delivery_limit_depends_on_the_version() -> None:
+    """Quorum queues are told -1 on 4.x, where the default drops, and nothing on 3.x, where -1 drops."""
+    assert all(limits(export.definitions((4, 0)))), "4.x"
+    assert not any(limits(export.definitions((3, 10)))), "3.x"
+
+
+def limits(made: dict[str, Any]) -> list[bool]:
+    """Whether each quorum queue carries a delivery limit."""
+    arguments = [each["arguments"] for each in made["queues"]]
+    return ["x-delivery-limit" in each for each in arguments if each["x-queue-type"] == "quorum"]
+
+
+@pytest.mark.parametrize(
+    ("role", "right", "name", "allowed"),
+    [
+        ("component", "write", "sidecar.health", True),
+        ("component", "write", "sidecar.commands", False),
+        ("component", "read", "sidecar.arbiter", False),
+        ("component", "write", "sidecar.journal", False),
+        ("component", "configure", control_queue("a", "1").name, True),
+        ("component", "configure", "sidecar.control", False),
+        ("operator", "write", "sidecar.commands", True),
+        ("operator", "write", "sidecar.control", True),
+        ("operator", "write", "amq.default", False),
+        ("auditor", "read", "sidecar.journal", True),
+        ("auditor", "write", "sidecar.orders", False),
+        ("arbiter", "write", "amq.default", True),
+        ("arbiter", "read", "sidecar.arbiter", True),
+        ("reconciler", "write", "sidecar.orders", True),
+        ("reconciler", "read", "sidecar.journal", False),
+        ("reconciler", "configure", reply_queue("r", "1").name, True),
+    ],
+)
+def test_roles_may_do_what_they_need(role: str, right: str, name: str, allowed: bool) -> None:
+    """Each role's expressions allow what it does and nothing that another role does."""
+    assert bool(re.search(export.permissions()[role][right], name)) == allowed
+
+
+@pytest.mark.broker
+async def test_definitions_equal_what_is_declared(amqp_url: str, broker_version: tuple[int, int]) -> None:
+    """Where the code declared everything, declaring what the file says is not refused: they are the same."""
+    await admin.apply(amqp_url)
+    name = "definitions.json" if broker_version >= (4, 0) else "definitions-3.10.json"
+    made = json.loads((FOLDER / name).read_text())
+    async with await aio_pika.connect(amqp_url) as connection, connection.channel() as channel:
+        for each in made["exchanges"]:
+            await channel.declare_exchange(each["name"], each["type"], durable=each["durable"])
+        for each in made["queues"]:
+            await channel.declare_queue(each["name"], durable=each["durable"], arguments=each["arguments"])
+
+
+@pytest.fixture
+def blank_node(tmp_path: Path) -> Iterator[DockerContainer]:
+    """A RabbitMQ that imports definitions.json at its very first boot."""
+    config = tmp_path / "20-definitions.conf"
+    config.write_text(
+        "definitions.import_backend = local_filesystem\ndefinitions.local.path = /topology/definitions.json\n"
+    )
+    testcontainers_config.ryuk_disabled = True  # Removed below; the reaper's image need not be pulled for that.
+    container = DockerContainer("rabbitmq:4-management").with_exposed_ports(5672)
+    container.with_volume_mapping(str(config), "/etc/rabbitmq/conf.d/20-definitions.conf")
+    container.with_volume_mapping(str(FOLDER), "/topology")
+    container.waiting_for(LogMessageWaitStrategy("Server startup complete").with_startup_timeout(90))
+    with container:
+        yield container
+
+
+@pytest.mark.compose
+async def test_a_blank_broker_imports_the_definitions(blank_node: DockerContainer) -> None:
+    """A blank node boots with definitions.json, and then has nothing that `sidecar topology check` would mend."""
+    for command in (["add_user", "ops", "secret"], ["set_permissions", "ops", ".*", ".*", ".*"]):
+        assert blank_node.exec(["rabbitmqctl", *command]).exit_code == 0
+    url = f"amqp://ops:secret@{blank_node.get_container_host_ip()}:{blank_node.get_exposed_port(5672)}/"
+    findings = await admin.check(url)
+    assert [each for each in findings if each.level != "ok"] == []
