@@ -16,9 +16,13 @@ WIRE_BYTES_MAX = 64 * 1024
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
-    """A frozen fact or request. `SENDER` names the field that must equal the AMQP property `app_id`."""
+    """A frozen fact or request.
+
+    `SENDER` names the field that must equal the AMQP property `app_id`; `BYTES_MAX` bounds the body.
+    """
 
     SENDER: ClassVar[str] = "component"
+    BYTES_MAX: ClassVar[int] = WIRE_BYTES_MAX
 
 
 class Token(msgspec.Struct, frozen=True, order=True):

@@ -72,8 +72,10 @@ def decode(body: bytes, type_name: str, *, app_id: str, user_id: str | None) -> 
     `type_name` is the AMQP property `type`; `app_id` must equal the body's own sender field, and `user_id`, which
     the broker verifies, must be present.
     """
-    if len(body) > WIRE_BYTES_MAX:
-        return Malformed("too-large", f"{len(body)} bytes, at most {WIRE_BYTES_MAX} are read")
+    known = WIRE_TYPES.get(type_name)
+    bytes_max = WIRE_BYTES_MAX if known is None else known.BYTES_MAX
+    if len(body) > bytes_max:
+        return Malformed("too-large", f"{len(body)} bytes, at most {bytes_max} are read")
     decoder = _DECODERS.get(type_name)
     if decoder is None:
         return Malformed("unknown-type", f"type {type_name[:80]!r} is not known to this version")

@@ -128,9 +128,13 @@ class OrderCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StatusReport(Message, frozen=True, kw_only=True, tag="status-report.v1"):
-    """The leader's view of everything, at one applied offset of the journal."""
+    """The leader's view of everything, at one applied offset of the journal.
+
+    It grows with the number of sidecars, at about 300 bytes each, and goes to whoever asked for it only.
+    """
 
     SENDER: ClassVar[str] = "arbiter"
+    BYTES_MAX: ClassVar[int] = 4 * 1024 * 1024
     arbiter: str
     request_id: str
     term: int
