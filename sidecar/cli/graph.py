@@ -1,0 +1,55 @@
+"""The object graph: which broker the processes and the operator's commands get, made from the settings.
+
+Owns construction. It must not run anything for longer than a command needs, and keeps nothing between calls.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from sidecar.broker.rabbit import RabbitBroker
+from sidecar.client.operator import Operator
+from sidecar.config.errors import ConfigError
+from sidecar.config.load import load_settings
+from sidecar.config.models import Settings
+
+
+def read_settings(path: Path | None) -> Settings:
+    """The file at `path` (None for no file) and this process's environment over it. Raises ConfigError."""
+    return load_settings(path, environ=os.environ)
+
+
+def build_broker(settings: Settings, name: str) -> RabbitBroker:
+    """RabbitMQ as configured, not started; `name` is shown for its connections in RabbitMQ's own tools.
+
+    Raises ConfigError for `broker.embedded`: an in-process broker reaches no other process.
+    """
+    broker = settings.broker
+    if broker.embedded:
+        raise ConfigError(
+            "broker.embedded: the in-process broker reaches nobody outside its own process; "
+            "remove it and set broker.urls, or try the system in one process with `sidecar demo --embedded`"
+        )
+    return RabbitBroker(
+        [each.get_secret_value() for each in broker.urls],
+        name=name,
+        connect_timeout_ms=broker.connect_timeout_ms,
+        publish_timeout_ms=broker.publish_timeout_ms,
+        amqp_heartbeat_s=broker.amqp_heartbeat_s,
+        backoff_max_ms=broker.backoff_max_ms,
+        pending_max=broker.pending_max,
+    )
+
+
+@asynccontextmanager
+async def operator_at(settings: Settings, actor: str, timeout_s: float) -> AsyncIterator[Operator]:
+    """An operator with a connection that stands. Raises BrokerAway when there is none within `timeout_s`."""
+    broker = build_broker(settings, f"operator {actor}")
+    operator = Operator(broker, actor)
+    await broker.start()
+    try:
+        await broker.wait_ready(timeout_s)
+        yield operator
+    finally:
+        await broker.close()

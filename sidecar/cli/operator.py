@@ -1,0 +1,89 @@
+"""`sidecar resume` and `sidecar failover`: what only an operator may ask, answered by the arbiter.
+
+Owns the two commands. Whether the caller is an operator is decided by the arbiter, from the broker user.
+"""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from sidecar.cli.errors import ExitCode
+from sidecar.cli.graph import operator_at, read_settings
+from sidecar.cli.options import (
+    ActorOption,
+    ConfigOption,
+    JsonOption,
+    ReasonOption,
+    TimeoutOption,
+    actor_or_default,
+    require_reason,
+)
+from sidecar.cli.output import console, print_json
+from sidecar.client.operator import Operator
+from sidecar.messages.control import CommandResult
+
+
+def resume(
+    reason: ReasonOption,
+    halt_id: Annotated[
+        str, typer.Argument(metavar="[HALT_ID]", help="As `sidecar status` shows it.", show_default=False)
+    ] = "",
+    all_halts: Annotated[bool, typer.Option("--all", help="Lift every halt in force.")] = False,
+    actor: ActorOption = "",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    timeout_s: TimeoutOption = 5.0,
+) -> None:
+    """Lift one halt by its id, or all of them; gates open by themselves afterwards, where nothing else closes them.
+
+    Exit codes: 0 lifted; 1 refused, with the reason; 4 no arbiter answered.
+    """
+    if bool(halt_id) is all_halts:
+        raise typer.BadParameter("name one halt, or say --all", param_hint="HALT_ID")
+    reason, settings = require_reason(reason), read_settings(config)
+
+    async def lift() -> list[CommandResult]:
+        async with operator_at(settings, actor_or_default(actor), timeout_s) as operator:
+            chosen = [halt_id] if halt_id else await _in_force(operator, timeout_s)
+            return [await operator.resume(each, reason, timeout_s=timeout_s) for each in chosen]
+
+    _end(asyncio.run(lift()), as_json, nothing="no halt is in force")
+
+
+def failover(
+    group: Annotated[str, typer.Argument(help="The failover group, as in the configuration.")],
+    reason: ReasonOption,
+    to: Annotated[str, typer.Option("--to", metavar="COMPONENT", help="Who takes over; else the preferred one.")] = "",
+    actor: ActorOption = "",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    timeout_s: TimeoutOption = 5.0,
+) -> None:
+    """Ask a group's holders to step down, each once its gate is closed, and others to take over.
+
+    Exit codes: 0 under way, see `sidecar status`; 1 refused, with the reason; 4 no arbiter answered.
+    """
+    reason, settings = require_reason(reason), read_settings(config)
+
+    async def move() -> CommandResult:
+        async with operator_at(settings, actor_or_default(actor), timeout_s) as operator:
+            return await operator.failover(group, reason, to=to, timeout_s=timeout_s)
+
+    _end([asyncio.run(move())], as_json, nothing="")
+
+
+async def _in_force(operator: Operator, timeout_s: float) -> list[str]:
+    return [each.halt_id for each in (await operator.status(timeout_s=timeout_s)).halts]
+
+
+def _end(results: list[CommandResult], as_json: bool, *, nothing: str) -> None:
+    """Show the arbiter's answers and end with their exit code."""
+    if as_json:
+        print_json(results)
+    else:
+        for each in results:
+            console(stderr=not each.ok).print(each.text, markup=False)
+        if not results:
+            console().print(nothing)
+    raise typer.Exit(ExitCode.OK if all(each.ok for each in results) else ExitCode.NO)

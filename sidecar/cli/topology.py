@@ -1,0 +1,69 @@
+"""`sidecar topology`: the exchanges and queues on the broker, as files, as they are, as they should be.
+
+Owns the three commands. What the topology is stands in sidecar/broker/topology.py.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+from pydantic import SecretStr
+
+from sidecar.broker.admin import Finding, apply, check
+from sidecar.broker.export import files
+from sidecar.broker.interface import BrokerAway
+from sidecar.cli.findings import show
+from sidecar.cli.generated import DirectoryArgument, write_files
+from sidecar.cli.graph import read_settings
+from sidecar.cli.options import ConfigOption, JsonOption
+from sidecar.cli.output import console, print_json
+
+
+def export(directory: DirectoryArgument = Path("topology")) -> None:
+    """Write definitions.json for RabbitMQ 4 and for 3.10, and the rights of each role."""
+    write_files(directory, files())
+
+
+def check_broker(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Compare what the broker has with what this version wants; changes nothing. Exit code 1 if they differ."""
+    show(asyncio.run(findings_at(read_settings(config).broker.urls)), as_json)
+
+
+def apply_to_broker(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Declare every exchange, queue and binding that is missing; an existing one that differs is left, exit code 1."""
+    lines = asyncio.run(_apply(read_settings(config).broker.urls))
+    if as_json:
+        print_json(lines)
+    else:
+        console().print("\n".join(lines), markup=False)
+
+
+def build_topology() -> typer.Typer:
+    """The group `sidecar topology`."""
+    app = typer.Typer(help="Exchanges, queues and permissions on the broker.", no_args_is_help=True)
+    app.command()(export)
+    app.command("check")(check_broker)
+    app.command("apply")(apply_to_broker)
+    return app
+
+
+async def findings_at(urls: Sequence[SecretStr]) -> list[Finding]:
+    """Whether each node answers, and everything else from the first that does: the nodes share it."""
+    findings: list[Finding] = []
+    looked = False
+    for url in urls:
+        found = await check(url.get_secret_value())
+        findings += found[:1] if looked else found
+        looked = looked or len(found) > 1
+    return findings
+
+
+async def _apply(urls: Sequence[SecretStr]) -> list[str]:
+    *others, last = urls
+    for url in others:
+        try:
+            return await apply(url.get_secret_value())
+        except BrokerAway:
+            continue
+    return await apply(last.get_secret_value())
