@@ -4,11 +4,13 @@ The order is the demo's (sidecar/demo/brokers.py), with testcontainers for the D
 """
 
 import asyncio
+import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import aio_pika
 import pytest
+import structlog
 from docker.errors import DockerException
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
@@ -48,6 +50,18 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop what was started, however the run ended."""
     if FOUND in config.stash:
         asyncio.run(config.stash[FOUND].stop())
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """Every test leaves logging as it found it."""
+    root, aiormq = logging.getLogger(), logging.getLogger("aiormq")
+    handlers, level, raising, quiet = list(root.handlers), root.level, logging.raiseExceptions, aiormq.level
+    yield
+    aiormq.setLevel(quiet)
+    root.handlers[:], logging.raiseExceptions = handlers, raising
+    root.setLevel(level)
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

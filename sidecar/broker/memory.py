@@ -107,6 +107,7 @@ class MemoryBroker:
         self._seats: list[tuple[AnyQueue, Seat]] = []
         self._unconfirmed: set[asyncio.Future[None]] = set()
         self._started = False
+        self._answered = False
         self._changed = asyncio.Event()
         self._up = False
 
@@ -118,7 +119,7 @@ class MemoryBroker:
     @property
     def info(self) -> BrokerInfo | None:
         """Embedded, once it was started."""
-        return INFO if self._started else None
+        return INFO if self._answered else None
 
     @property
     def trouble(self) -> str:
@@ -127,7 +128,7 @@ class MemoryBroker:
 
     async def start(self) -> None:
         """Connect."""
-        self._started = True
+        self._started = self._answered = True
         self.mend()
 
     async def wait_ready(self, timeout_s: float) -> None:

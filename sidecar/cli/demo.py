@@ -17,6 +17,7 @@ from sidecar.cli.options import JsonOption
 from sidecar.cli.output import console
 from sidecar.cli.process import run_to_end
 from sidecar.demo.brokers import checkout_compose_file, find_broker
+from sidecar.demo.figures import EMBEDDED
 from sidecar.demo.launcher import ProcessLauncher
 from sidecar.demo.runner import OK, DemoOptions, run_demo
 
@@ -71,7 +72,7 @@ async def _embedded(output: Path, keep_logs: bool, seed: int, screen: Console) -
     screen.print("embedded: one process, an in-process broker; nothing here survives anything")
     launcher = EmbeddedLauncher()
     options = DemoOptions(
-        broker_settings={"embedded": True}, started_by="embedded", output=output, keep_logs=keep_logs, seed=seed
+        broker_settings={"embedded": True}, started_by=EMBEDDED, output=output, keep_logs=keep_logs, seed=seed
     )
     try:
         return await run_demo(options, launcher.broker("demo"), launcher.logging_to, screen)

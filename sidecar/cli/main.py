@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sidecar import __version__
-from sidecar.cli import demo, doctor, halt, operator, processes, status
+from sidecar.cli import demo, doctor, halt, operator, processes, simulate, status
 from sidecar.cli.configuration import build_config
 from sidecar.cli.errors import MEANINGS, PlainErrors
 from sidecar.cli.schemas import build_schemas
@@ -41,6 +41,7 @@ def build_app() -> typer.Typer:
     app.add_typer(build_topology(), name="topology")
     app.add_typer(build_schemas(), name="schemas")
     app.add_typer(build_config(), name="config")
+    app.command("simulate")(simulate.simulate_command)
     app.command()(demo.demo)
     app.command()(version)
     return app

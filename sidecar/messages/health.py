@@ -15,9 +15,9 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat.v1"):
     """ "I live", sent every heartbeat interval by each sidecar; transient, expires with the lease.
 
     `run` is the sidecar's own run and `seq` counts within it, so that late heartbeats are told from new ones and the
-    sidecar finds its own send time again. `incarnation` is the component's run, empty while none is attached. `ready` says the component could take a slot; `reasons` why not.
-    `unconfirmed_halts` are latched halts that no `ControlState` has confirmed yet, so that a halt raised while
-    no arbiter lived is journaled by the next one.
+    sidecar finds its own send time again. `incarnation` is the component's run, empty while none is attached. `ready`
+    says the component could take a slot; `reasons` why not. `unconfirmed_halts` are latched halts that no
+    `ControlState` has confirmed yet, so that a halt raised while no arbiter lived is journaled by the next one.
     """
 
     component: str
