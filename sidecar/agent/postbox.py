@@ -14,6 +14,7 @@ import structlog
 
 from sidecar.broker.dead_letters import dead_letter
 from sidecar.broker.interface import Broker, BrokerAway, Delivery, Outgoing
+from sidecar.broker.topology import takes_replies
 from sidecar.messages.base import Message, message_type
 from sidecar.messages.codec import Malformed, encode
 from sidecar.telemetry.metrics import SidecarMetrics
@@ -65,7 +66,7 @@ class Postbox:
 
     def answer(self, delivery: Delivery, message: Message) -> None:
         """Send an answer to whoever asked for one; an issuer that is gone hears nothing."""
-        if not delivery.reply_to:
+        if not takes_replies(delivery.reply_to):
             return
         out = Outgoing(
             exchange=DEFAULT_EXCHANGE,

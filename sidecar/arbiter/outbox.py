@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from sidecar.broker.interface import Broker, BrokerError, Delivery, Outgoing
-from sidecar.broker.topology import ARBITER_QUEUE, CONTROL, EVENTS
+from sidecar.broker.topology import ARBITER_QUEUE, CONTROL, EVENTS, takes_replies
 from sidecar.core.outputs import Append, AskNominee, Broadcast, Event, Origin, Output, Reply, Settle
 from sidecar.journal.stream import Journal
 from sidecar.messages.base import Message, message_type
@@ -65,7 +65,7 @@ class Outbox:
                     self._send("", ARBITER_QUEUE, Probe(arbiter=self._name))
 
     def _reply(self, message: Message, origin: Origin) -> None:
-        if not origin.reply_to:
+        if not takes_replies(origin.reply_to):
             return
         expiration = None
         if isinstance(message, Lease):

@@ -27,7 +27,7 @@ from sidecar.core.timing import MS
 from sidecar.core.verifier import Deadlines
 from sidecar.journal.stream import Journal
 from sidecar.messages.base import Message
-from sidecar.messages.codec import Malformed, decode, decode_record
+from sidecar.messages.codec import Malformed, decode, decode_header, decode_record
 from sidecar.messages.events import OrderChanged
 from sidecar.messages.health import Heartbeat, Released
 from sidecar.telemetry.endpoint import HealthEndpoint
@@ -154,8 +154,16 @@ class ArbiterProcess:
         self._outbox.execute(self._core.on_record(record, delivery.offset or 0, _now()))
 
     def _stop_at(self, malformed: Malformed, delivery: Delivery) -> None:
-        if malformed.code == "not-json":  # Nobody's record: void for every reader.
+        """Stop for a record that would count and cannot be folded. All else is nobody's record: void for everyone."""
+        header, position = decode_header(delivery.body), self._core.desk.log_state.position
+        counts = header is not None and (header.term, header.arbiter, header.n) == (
+            position.term,
+            position.author,
+            position.n + 1,
+        )
+        if not counts:
             self.metrics.journal_void.inc()
+            log.warning("an entry of the journal is no record and is void", offset=delivery.offset, why=malformed.text)
             return
         log.error(
             "the journal has a record that this version does not know; stopping before deciding on a wrong state",

@@ -20,6 +20,7 @@ JOURNAL_STREAM = "sidecar.journal"
 SNAPSHOT_STREAM = "sidecar.snapshots"
 HEALTH_HISTORY_STREAM = "sidecar.health-history"
 DEAD_LETTERS_QUEUE = "sidecar.dead-letters"
+REPLY_PREFIX = "sidecar.reply."
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,12 @@ def control_queue(component: str, run: str) -> QueueSpec:
 
 def reply_queue(owner: str, run: str) -> QueueSpec:
     """A process's own queue for answers, reached through the default exchange."""
-    return QueueSpec(f"sidecar.reply.{owner}.{run}", "classic", exclusive=True, length_max=100_000)
+    return QueueSpec(f"{REPLY_PREFIX}{owner}.{run}", "classic", exclusive=True, length_max=100_000)
+
+
+def takes_replies(queue: str) -> bool:
+    """Whether a `reply_to` names a queue for answers; anything else, the journal above all, gets none."""
+    return queue.startswith(REPLY_PREFIX)
 
 
 def heartbeat_queue(arbiter: str, run: str) -> QueueSpec:

@@ -17,6 +17,7 @@ from sidecar.core.leadership import Desk, Standing
 from sidecar.core.outputs import Event, Now, Origin, Output, Reply, Settle
 from sidecar.core.overview import status_report
 from sidecar.core.roster import Roster
+from sidecar.core.sanity import clip
 from sidecar.core.slots import Slots
 from sidecar.core.state import State
 from sidecar.core.timing import Timing
@@ -50,7 +51,7 @@ class Arbiter:
 
     def __init__(self, rules: Rules, author: str, now: Now) -> None:
         self.rules = rules
-        self.roster = Roster(rules.timing.heartbeat_ns)
+        self.roster = Roster(rules.timing.heartbeat_ns, [member for plan in rules.plans for member in plan.members])
         self.desk = Desk(author, rules.timing, now)
         self.slots = Slots(rules.name, rules.plans, self.desk, self.roster, rules.timing)
         self.halts = Halts(rules.name, rules.operators, self.desk)
@@ -80,8 +81,11 @@ class Arbiter:
             if self.roster.hear(message, origin, now.boot_ns) and self.leading:
                 self.halts.catch_up(message, origin)
                 self.slots.answer(message, now)
-        elif self.leading:
-            self.slots.released(message, now)
+        else:
+            if message.ended:
+                self.roster.end(message.component, message.incarnation)
+            if self.leading:
+                self.slots.released(message, now)
         return self.desk.finish()
 
     def on_queue(self, message: Message, origin: Origin, now: Now) -> list[Output]:
@@ -180,7 +184,7 @@ class Arbiter:
         problem = self.halts.operator_problem(origin.user)
         if not problem and plan is None:
             known = ", ".join(each.name for each in self.rules.plans) or "none"
-            problem = f"no group {request.group!r}; configured: {known}"
+            problem = f"no group {clip(request.group)!r}; configured: {known}"
         if not problem and plan is not None:
             problem = self.slots.drain(
                 plan, to=request.to, actor=request.actor, reason=request.reason or "manual failover", now=now

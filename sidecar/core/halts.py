@@ -4,16 +4,24 @@ Owns DESIGN section 9 at the leader's desk. Heartbeats carry the control version
 until everyone has it needs no list of acknowledgements: whoever is behind is told again with every heartbeat.
 """
 
-from sidecar.core.ladder import halt_problem
+from sidecar.core.ladder import everything, halt_problem
 from sidecar.core.leadership import Desk
 from sidecar.core.outputs import Broadcast, Event, Origin, Reply
+from sidecar.core.sanity import TEXT_MAX, clip
+from sidecar.messages.codec import encode
 from sidecar.messages.control import CommandResult, ControlState, Halt, ResumeRequest
 from sidecar.messages.events import ControlChanged
 from sidecar.messages.health import Heartbeat
 from sidecar.messages.journal import HaltLifted, HaltRaised
 
 HALTS_IN_FORCE_MAX = 128
-"""Halts in force at once; more are refused with the mend, because a ControlState must fit one message."""
+CONTROL_BYTES_MAX = 40 * 1024
+"""Halts in force at once, and their size: a ControlState with all of them must fit one message, or nobody reads it.
+
+A halt beyond that is not refused, because a refused halt is a lost one: everything is halted instead, until an
+operator lifts that. Receivers keep naming the halts they have unconfirmed, so those are journaled when there is room.
+"""
+OVERFLOW = "overflow-of-halts-"
 
 
 class Halts:
@@ -36,8 +44,9 @@ class Halts:
         if problem or halt is None:
             self._desk.send(Reply(self._result(request.request_id, False, "REFUSED", problem), origin))
             return
-        self._desk.emit(HaltLifted(halt_id=halt.halt_id, actor=request.actor, reason=request.reason))
-        self._changed(halt, "lifted", request.actor, request.reason)
+        actor = clip(request.actor)
+        self._desk.emit(HaltLifted(halt_id=halt.halt_id, actor=actor, reason=request.reason))
+        self._changed(halt, "lifted", actor, request.reason)
         text = f"halt {halt.halt_id} is lifted; {len(self._desk.state.halts)} still in force"
         self._desk.send(Reply(self._result(request.request_id, True, "LIFTED", text), origin))
 
@@ -65,14 +74,32 @@ class Halts:
             return True, f"halt {halt.halt_id} is in force"
         problem = halt_problem(halt)
         if halt.halt_id in state.lifted:
-            problem = f"halt {halt.halt_id} was lifted before: raise a new one under a new id"
-        if len(state.halts) >= HALTS_IN_FORCE_MAX:
-            problem = f"{HALTS_IN_FORCE_MAX} halts are in force: lift some, or halt 'all'"
+            problem = f"halt {clip(halt.halt_id)} was lifted before: raise a new one under a new id"
         if problem:
             return False, problem
+        if not self._has_room(halt):
+            return True, self._overflow(halt)
+        self._emit_raised(halt)
+        return True, f"halt {halt.halt_id} is journaled"
+
+    def _has_room(self, halt: Halt) -> bool:
+        in_force = self._desk.state.halts.values()
+        if len(in_force) >= HALTS_IN_FORCE_MAX:
+            return False
+        return sum(len(encode(each)) for each in in_force) + len(encode(halt)) <= CONTROL_BYTES_MAX
+
+    def _overflow(self, halt: Halt) -> str:
+        """Halt everything in place of one halt too many, once."""
+        state = self._desk.state
+        standing = next((each for each in state.halts if each.startswith(OVERFLOW)), None)
+        if standing is None:
+            standing = f"{OVERFLOW}{state.control_version + 1}"
+            self._emit_raised(everything(standing, halt.actor, f"no room for halt {clip(halt.halt_id)}: lift others"))
+        return f"{len(state.halts)} halts leave no room for this one: everything is halted ({standing})"
+
+    def _emit_raised(self, halt: Halt) -> None:
         self._desk.emit(HaltRaised(halt=halt))
         self._changed(halt, "raised", halt.actor, halt.reason)
-        return True, f"halt {halt.halt_id} is journaled"
 
     def _changed(self, halt: Halt, change: str, actor: str, reason: str) -> None:
         lifted = (halt.halt_id,) if change == "lifted" else ()
@@ -88,13 +115,13 @@ class Halts:
         self._desk.send(Event(event, f"control-changed.{event.change}"))
 
     def _resume_problem(self, request: ResumeRequest) -> str:
-        if not request.reason.strip():
-            return "a resume needs a reason"
+        if not request.reason.strip() or len(request.reason) > TEXT_MAX:
+            return f"a resume needs a reason of 1 to {TEXT_MAX} characters"
         if request.halt_id in self._desk.state.lifted:
             return f"halt {request.halt_id} was lifted already"
         if request.halt_id not in self._desk.state.halts:
             in_force = ", ".join(sorted(self._desk.state.halts)) or "none"
-            return f"no halt {request.halt_id!r} is in force; in force: {in_force}"
+            return f"no halt {clip(request.halt_id)!r} is in force; in force: {in_force}"
         return ""
 
     def _control_state(self, lifted: tuple[str, ...]) -> ControlState:

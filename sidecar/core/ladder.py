@@ -18,6 +18,8 @@ confirmed halt is lifted only by a newer `ControlState` without it, an unconfirm
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from sidecar.core.sanity import INT_MAX, TEXT_MAX, clip
+from sidecar.messages.codec import encode
 from sidecar.messages.control import ControlState, Halt, TradingState
 from sidecar.messages.orders import OrderKind
 
@@ -25,7 +27,10 @@ SCOPE_KINDS = ("group", "component", "venue", "account", "symbol", "strategy")
 ORDER_SCOPE_KINDS = ("venue", "account", "symbol", "strategy")
 HALTS_MAX = 64
 """Halts a receiver remembers unconfirmed; one more becomes a halt of everything. Higher makes heartbeats longer."""
-TEXT_MAX = 256
+HALT_BYTES_MAX = 8 * 1024
+"""One halt, encoded."""
+UNCONFIRMED_BYTES_MAX = 16 * 1024
+"""All unconfirmed halts of a receiver, encoded: a heartbeat carries them, and nobody reads one that is too large."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +63,10 @@ def halt_problem(halt: Halt) -> str:
         return "a halt cannot set ACTIVE: lift the halt in force with resume"
     if len(halt.reason) > TEXT_MAX:
         return f"the reason is longer than {TEXT_MAX} characters"
+    if abs(halt.issued_ns) > INT_MAX:
+        return "issued_ns is no 64-bit number of nanoseconds"
+    if len(encode(halt)) > HALT_BYTES_MAX:
+        return f"a halt has at most {HALT_BYTES_MAX} bytes: name fewer or wider scopes"
     return next((problem for problem in map(scope_problem, halt.scopes) if problem), "")
 
 
@@ -140,9 +149,11 @@ class ControlMemory:
         """The memory after a halt on the fast path; the same object when it was known already."""
         if any(each.halt_id == halt.halt_id for each in self.in_force):
             return self
-        if len(self.unconfirmed) >= HALTS_MAX:
-            return replace(self, unconfirmed=(_everything(halt),))
-        return replace(self, unconfirmed=(*self.unconfirmed, halt))
+        more = (*self.unconfirmed, halt)
+        if len(more) > HALTS_MAX or sum(len(encode(each)) for each in more) > UNCONFIRMED_BYTES_MAX:
+            why = f"more than {HALTS_MAX} halts, or {UNCONFIRMED_BYTES_MAX} bytes of them, that no arbiter confirmed"
+            more = (everything(f"overflow-{halt.halt_id}", halt.actor, why),)
+        return replace(self, unconfirmed=more)
 
     def told(self, state: ControlState) -> "ControlMemory":
         """The memory after an arbiter's word; the same object when it is older than what is known."""
@@ -154,11 +165,16 @@ class ControlMemory:
         return self if told == self else told
 
 
-def _everything(halt: Halt) -> Halt:
+def everything(halt_id: str, actor: str, reason: str) -> Halt:
+    """The halt that stands for those which there is no room for: stricter than any of them.
+
+    It forbids risk-reducing orders too, because one of them may have.
+    """
     return Halt(
-        halt_id=f"overflow-{halt.halt_id}"[:TEXT_MAX],
+        halt_id=clip(halt_id),
         scopes=("all",),
         level=TradingState.HALTED,
-        reason=f"more than {HALTS_MAX} halts that no arbiter confirmed",
-        actor=halt.actor,
+        reason=reason,
+        actor=clip(actor),
+        reducing_allowed=False,
     )

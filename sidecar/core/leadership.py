@@ -80,6 +80,11 @@ class Desk:
         return self.standing is Standing.LEADING
 
     @property
+    def decided(self) -> int:
+        """How many facts this leadership has decided."""
+        return self._n
+
+    @property
     def in_flight(self) -> tuple[Record, ...]:
         """Records to append again after a lost link, oldest first."""
         return tuple(each.record for each in self._in_flight)

@@ -5,7 +5,7 @@ Owns the validity rule of DESIGN section 7 and the hash chain. It must not know 
 | record, read after the log stood at (term, author, n) | verdict   |
 |--------------------------------------------------------|-----------|
 | TermStarted of a higher term, its n 0                  | VALID: the log now stands at (its term, its author, 0) |
-| same term, same author, its n == n + 1                 | VALID: the log now stands at n + 1 |
+| same term, same author, its n == n + 1, no TermStarted | VALID: the log now stands at n + 1 |
 | same term, same author, its n <= n                     | DUPLICATE: a repeated append after a lost confirm |
 | anything else: a lower term, the loser of a race for a term, a gap | VOID |
 

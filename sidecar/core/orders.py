@@ -22,8 +22,8 @@ Contradictions (never sent, yet seen at the venue; other quantity; more filled t
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any
 
+from sidecar.core.bounded import drop_oldest
 from sidecar.messages.events import OrderCounts
 from sidecar.messages.journal import (
     AbsenceSeen,
@@ -45,6 +45,8 @@ REMEMBERED_MAX = 1_000_000
 """ClOrdIDs of older orders that are still refused as duplicates, at about 150 bytes each."""
 REFUSED_MAX = 10_000
 """Denials that are still repeated word for word to whoever asks again."""
+EXECUTIONS_MAX = 1_000
+"""Execution reports of one order that are compared with later ones; older ones count but are not compared."""
 ABSENCES_NEEDED = 2
 TERMINAL: frozenset[OrdStatus] = frozenset({"FILLED", "CANCELED", "REJECTED", "EXPIRED"})
 
@@ -102,7 +104,7 @@ def contradiction(order: Order, report: ExecutionReport) -> tuple[str, str, str]
     ours = (intent.venue, intent.account, intent.symbol, intent.side)
     theirs = (report.venue, report.account, report.symbol, report.side)
     known = order.executions.get(fill_key(report))
-    if known is not None and known != report:
+    if known is not None and known != report and report.exec_type != "ORDER_STATUS":
         return "EXECUTION_CHANGED", repr(known), repr(report)
     if ours != theirs:
         return "OTHER_ORDER", " ".join(ours), " ".join(theirs)
@@ -142,6 +144,11 @@ class OrderBook:
         """Whether this ClOrdID was granted and has left memory since."""
         return cl_ord_id in self._remembered
 
+    @property
+    def open_count(self) -> int:
+        """How many orders still wait for something."""
+        return len(self.orders) - len(self._finished)
+
     def unfinished(self) -> Iterator[str]:
         """ClOrdIDs of orders that still wait for something."""
         return (each for each in self.orders if each not in self._finished)
@@ -169,10 +176,10 @@ class OrderBook:
             case OrderRefused(intent=intent):
                 self._denied += 1
                 self.refused[intent.cl_ord_id] = fact
-                _drop_oldest(self.refused, REFUSED_MAX)
+                drop_oldest(self.refused, REFUSED_MAX)
             case BreakOpened(cl_ord_id=cl_ord_id) if cl_ord_id not in self.orders:
                 self.external[cl_ord_id] = fact
-                _drop_oldest(self.external, FINISHED_MAX)
+                drop_oldest(self.external, FINISHED_MAX)
             case _:
                 order = self.orders.get(getattr(fact, "cl_ord_id", "") or _reported_id(fact))
                 if order is not None:
@@ -191,12 +198,10 @@ class OrderBook:
             self._retire()
 
     def _retire(self) -> None:
-        while len(self._finished) > FINISHED_MAX:
-            oldest = next(iter(self._finished))
-            del self._finished[oldest]
+        for oldest in drop_oldest(self._finished, FINISHED_MAX):
             del self.orders[oldest]
             self._remembered[oldest] = None
-            _drop_oldest(self._remembered, REMEMBERED_MAX)
+        drop_oldest(self._remembered, REMEMBERED_MAX)
 
 
 def _reported_id(fact: Fact) -> str:
@@ -222,20 +227,20 @@ def _folded(order: Order, fact: Fact) -> Order:
 
 
 def _seen(order: Order, report: ExecutionReport) -> Order:
+    # A status that was asked for may be old by now, unless it is one that nothing but a fill can follow.
+    says_more = report.exec_type != "ORDER_STATUS" or report.ord_status in TERMINAL
     newer = report.cum_qty > order.cum_qty or (
-        report.cum_qty == order.cum_qty and order.venue_status not in TERMINAL and report.exec_type != "ORDER_STATUS"
+        report.cum_qty == order.cum_qty and order.venue_status not in TERMINAL and says_more
     )
     if order.venue_status is None:
         newer = True
+    executions = {**order.executions, fill_key(report): report}
+    if len(executions) > EXECUTIONS_MAX:
+        del executions[next(iter(executions))]
     return replace(
         order,
-        executions={**order.executions, fill_key(report): report},
+        executions=executions,
         venue_order_id=report.order_id or order.venue_order_id,
         venue_status=report.ord_status if newer else order.venue_status,
         cum_qty=max(order.cum_qty, report.cum_qty),
     )
-
-
-def _drop_oldest(table: dict[str, Any], most: int) -> None:
-    while len(table) > most:
-        del table[next(iter(table))]

@@ -6,7 +6,11 @@ from sidecar.core.groups import GroupPlan
 from sidecar.core.ladder import Subject, level_of
 from sidecar.core.outputs import Now
 from sidecar.core.roster import Member
+from sidecar.core.sanity import clip
 from sidecar.messages.events import GroupStatus, SidecarStatus, SlotStatus, StatusReport
+
+REASONS_MAX = 8
+"""Reasons of one sidecar in a report."""
 
 if TYPE_CHECKING:
     from sidecar.core.arbiter import Arbiter
@@ -16,6 +20,9 @@ def status_report(arbiter: "Arbiter", request_id: str, now: Now) -> StatusReport
     """What the leader knows at `now`; its offset and digest say of which journal."""
     state = arbiter.state
     level, _ = level_of(state.halts.values(), Subject())
+    left: dict[str, int] = {}
+    for slot, holder in state.holders.items():
+        left[holder.component] = max(left.get(holder.component, 0), arbiter.slots.ends_ns(slot) - now.boot_ns)
     return StatusReport(
         arbiter=arbiter.rules.name,
         request_id=request_id,
@@ -26,7 +33,9 @@ def status_report(arbiter: "Arbiter", request_id: str, now: Now) -> StatusReport
         control_version=state.control_version,
         halts=tuple(state.halts[each] for each in sorted(state.halts)),
         groups=tuple(_group(arbiter, each, now) for each in arbiter.rules.plans),
-        sidecars=tuple(_sidecar(arbiter, name, member, now) for name, member in sorted(arbiter.roster.members.items())),
+        sidecars=tuple(
+            _sidecar(arbiter, name, member, left, now) for name, member in sorted(arbiter.roster.members.items())
+        ),
         orders=state.book.counts(),
     )
 
@@ -51,14 +60,9 @@ def _slot(arbiter: "Arbiter", slot: str, now: Now) -> SlotStatus:
     )
 
 
-def _sidecar(arbiter: "Arbiter", name: str, member: Member, now: Now) -> SidecarStatus:
+def _sidecar(arbiter: "Arbiter", name: str, member: Member, left: dict[str, int], now: Now) -> SidecarStatus:
     plan = arbiter.slots.plan_of(name)
     heartbeat = member.heartbeat
-    held = [
-        arbiter.slots.ends_ns(slot) - now.boot_ns
-        for slot, holder in arbiter.state.holders.items()
-        if holder.component == name
-    ]
     return SidecarStatus(
         component=name,
         group=plan.name if plan else "",
@@ -67,6 +71,6 @@ def _sidecar(arbiter: "Arbiter", name: str, member: Member, now: Now) -> Sidecar
         role=heartbeat.role,
         control_version=heartbeat.control_version,
         silent_ns=now.boot_ns - member.heard_ns,
-        lease_left_ns=max([0, *held]),
-        reasons=heartbeat.reasons,
+        lease_left_ns=left.get(name, 0),
+        reasons=tuple(map(clip, heartbeat.reasons[:REASONS_MAX])),
     )

@@ -5,6 +5,7 @@ authority moves only on release or on the end of a lease.
 """
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from sidecar.core.outputs import Origin
@@ -12,42 +13,50 @@ from sidecar.messages.health import Heartbeat
 
 ENDED_MAX = 8
 """Ended incarnations of one component whose late heartbeats are still recognised as late."""
-MEMBERS_MAX = 10_000
-"""Components that are tracked; heartbeats of further ones are ignored and counted."""
+STRANGERS_MAX = 1_000
+"""Components of no group that are tracked; heartbeats of further ones are ignored and cannot crowd out ours."""
 FRESH_HEARTBEATS = 3
 """A component that was not heard for this many intervals is no candidate for a slot."""
 
 
 @dataclass(slots=True)
 class Member:
-    """The last word of one sidecar. `ready_since_ns` is when it last became ready."""
+    """The last word of one sidecar. `ready_since_ns` is when it last became ready.
+
+    A run that a newer one replaced is heard again only when the newer one has fallen silent.
+    """
 
     heartbeat: Heartbeat
     origin: Origin
     heard_ns: int
     ready_since_ns: int
     ended: deque[str] = field(default_factory=lambda: deque(maxlen=ENDED_MAX))
+    past_runs: deque[str] = field(default_factory=lambda: deque(maxlen=ENDED_MAX))
 
 
 class Roster:
-    """All members by component name."""
+    """All members by component name. `ours` are the components of configured groups; there is room for all of them."""
 
-    def __init__(self, heartbeat_ns: int) -> None:
+    def __init__(self, heartbeat_ns: int, ours: Collection[str] = ()) -> None:
         self.members: dict[str, Member] = {}
+        self._ours = frozenset(ours)
         self._fresh_ns = FRESH_HEARTBEATS * heartbeat_ns
 
     def hear(self, heartbeat: Heartbeat, origin: Origin, now_ns: int) -> bool:
         """Note a heartbeat; false when it is late, repeated or one too many and so says nothing new."""
         member = self.members.get(heartbeat.component)
         if member is None:
-            if len(self.members) >= MEMBERS_MAX:
+            if heartbeat.component not in self._ours and len(self.members) >= len(self._ours) + STRANGERS_MAX:
                 return False
             self.members[heartbeat.component] = Member(heartbeat, origin, now_ns, now_ns)
             return True
         before = member.heartbeat
-        late = heartbeat.run == before.run and heartbeat.seq <= before.seq
+        replaced = heartbeat.run in member.past_runs and now_ns - member.heard_ns <= self._fresh_ns
+        late = replaced or (heartbeat.run == before.run and heartbeat.seq <= before.seq)
         if late or heartbeat.incarnation in member.ended:
             return False
+        if heartbeat.run != before.run:
+            member.past_runs.append(before.run)
         if heartbeat.incarnation != before.incarnation or (heartbeat.ready and not before.ready):
             member.ready_since_ns = now_ns
         member.heartbeat, member.origin, member.heard_ns = heartbeat, origin, now_ns

@@ -91,6 +91,7 @@ class Sidecar:
         self._run = run
         self._seq = 0
         self._leased_seq = 0
+        self._leased_n = 0
         self._sent: deque[tuple[int, int]] = deque(maxlen=SENT_MAX)
         self._term = 0
         self._highest: dict[str, Token] = {}
@@ -145,21 +146,23 @@ class Sidecar:
 
     def on_lease(self, lease: Lease, now_ns: int) -> list[Output]:
         """The leader's answer to a heartbeat of this incarnation; anything older or stranger changes nothing."""
-        sent_ns = next((at for seq, at in self._sent if seq == lease.seq), None)
+        sent_ns = next((at for seq, at in reversed(self._sent) if seq == lease.seq), None)  # Mostly the last.
         if sent_ns is None or lease.incarnation != self.incarnation or not self.incarnation:
             return []
         if lease.term < self._term or lease.seq < self._leased_seq:
             return []
+        if lease.term == self._term and lease.seq == self._leased_seq and lease.n < self._leased_n:
+            return []  # Overtaken by a later answer to the same heartbeat.
         if lease.control_version > self.memory.version:
             self.standby_reason = "a newer control state is on its way; the lease waits for it"
             return []
-        self._term, self._leased_seq = lease.term, lease.seq
+        self._term, self._leased_seq, self._leased_n = lease.term, lease.seq, lease.n
         kept = tuple(sorted(each for each in lease.slots if self._acceptable(each)))
         lost = tuple(each for each in self.slots if each not in kept)
         refused = tuple(each for each in lease.slots if self._was_given_back(each))
         self._highest.update({each.slot: each.token for each in kept})
         self.slots, self.standby_reason = kept, lease.standby_reason
-        self.deadline_ns = sent_ns + min(lease.ttl_ns, self._timing.holder_lease_ns) if kept else 0
+        self.deadline_ns = sent_ns + max(0, min(lease.ttl_ns, self._timing.holder_lease_ns)) if kept else 0
         reason = lease.standby_reason or "the arbiter withdrew the slot"
         return [self._page(now_ns), *self._give_back((*lost, *refused), self.incarnation, reason)]
 

@@ -19,6 +19,7 @@ from sidecar.core.groups import GroupPlan, choose
 from sidecar.core.leadership import Desk
 from sidecar.core.outputs import Event, Now, Reply
 from sidecar.core.roster import Member, Roster
+from sidecar.core.sanity import clip
 from sidecar.core.state import Holder
 from sidecar.core.timing import Timing
 from sidecar.messages.base import SlotToken, Token
@@ -58,18 +59,18 @@ class Slots:
         member = self._roster.members[heartbeat.component]
         if heartbeat.incarnation and self._desk.may_grant(now):
             self._lease(member, now)
-            self.assign(now)
+            plan = self._group_of.get(heartbeat.component)
+            if plan is not None:
+                self._assign(plan, now)  # Only where this heartbeat can matter: a heartbeat must stay cheap.
 
     def released(self, released: Released, now: Now) -> None:
         """The holder closed its gate and gives slots back: they move at once."""
-        if released.ended:
-            self._roster.end(released.component, released.incarnation)
         for each in released.slots:
             holder = self._desk.state.holders.get(each.slot)
             if each.slot in self._plan_of_slot and holder == Holder(
                 released.component, released.incarnation, each.token
             ):
-                self._vacate(each.slot, holder, f"released: {released.reason}", now)
+                self._vacate(each.slot, holder, clip(f"released: {released.reason}"), now)
 
     def drain(self, plan: GroupPlan, *, to: str, actor: str, reason: str, now: Now) -> str:
         """Ask the holders of a group to step down; why not, as a sentence, or empty."""
@@ -77,7 +78,7 @@ class Slots:
         if not held:
             return f"group {plan.name!r} has no holder now: a slot is granted as soon as a member is ready"
         if to and to not in plan.members:
-            return f"{to!r} is not in group {plan.name!r}: name one of {', '.join(plan.members)}"
+            return f"{clip(to)!r} is not in group {plan.name!r}: name one of {', '.join(plan.members)}"
         if to and self._roster.fresh(to, now.boot_ns) is None:
             return f"{to!r} could not act now: see `sidecar status`"
         holders = self._desk.state.holders
@@ -97,17 +98,7 @@ class Slots:
                 self._vacate(slot, holder, "silence: the lease ran out", now)
         for plan in self._plans:
             self._fail_back(plan, now)
-        self.assign(now)
-
-    def assign(self, now: Now) -> None:
-        """Grant every vacant slot that somebody could take."""
-        settled_ns = self._desk.led_since_ns + SETTLING_HEARTBEATS * self._timing.heartbeat_ns
-        if now.boot_ns < settled_ns:
-            return
-        for plan in self._plans:
-            for slot in plan.slots:
-                if slot not in self._desk.state.holders:
-                    self._fill(slot, now)
+            self._assign(plan, now)
 
     def ends_ns(self, slot: str) -> int:
         """When a silent holder's slot may move, on the leader's clock."""
@@ -116,6 +107,15 @@ class Slots:
         return floor_ns if granted_ns is None else max(floor_ns, granted_ns + self._timing.holder_wait_ns)
 
     # --- inside ---
+
+    def _assign(self, plan: GroupPlan, now: Now) -> None:
+        """Grant every vacant slot of this group that somebody could take."""
+        settled_ns = self._desk.led_since_ns + SETTLING_HEARTBEATS * self._timing.heartbeat_ns
+        if now.boot_ns < settled_ns:
+            return
+        for slot in plan.slots:
+            if slot not in self._desk.state.holders:
+                self._fill(slot, now)
 
     def _lease(self, member: Member, now: Now) -> None:
         heartbeat = member.heartbeat
@@ -131,6 +131,7 @@ class Slots:
             control_version=self._desk.state.control_version,
             slots=held,
             standby_reason="" if held else reason,
+            n=self._desk.decided,
         )
         self._desk.send(Reply(lease, member.origin))
 
@@ -143,7 +144,7 @@ class Slots:
                 f"it has latched control version {heartbeat.control_version}, newer than the journal's "
                 f"{self._desk.state.control_version}: the journal was replaced; see docs/operating.md"
             )
-        if len(self._ready(plan, now)) < plan.quorum:
+        if plan.quorum > 1 and len(self._ready(plan, now)) < plan.quorum:
             return (), f"group {plan.name!r} is below its quorum of {plan.quorum}"
         holders, draining = self._desk.state.holders, self._desk.state.draining
         mine = tuple(
@@ -154,7 +155,8 @@ class Slots:
         return mine, "" if mine else self._standby_reason(plan, heartbeat)
 
     def _standby_reason(self, plan: GroupPlan, heartbeat: Heartbeat) -> str:
-        holders = sorted({each.component for slot, each in self._desk.state.holders.items() if slot in plan.slots})
+        held = self._desk.state.holders
+        holders = sorted({held[slot].component for slot in plan.slots if slot in held})
         if heartbeat.component in holders:
             return "stepping down, or an earlier incarnation's lease still runs"
         return f"{', '.join(holders) or 'nobody yet'} holds {plan.name}"
@@ -166,7 +168,7 @@ class Slots:
         """End a hold and, if the leader's own lease still runs, grant the slot to the next in the same breath."""
         draining = self._desk.state.draining.get(slot)
         if draining is not None:
-            cause = f"{draining.reason} (by {draining.actor})"
+            cause = clip(f"{draining.reason} (by {draining.actor})")
         self._desk.emit(
             SlotVacated(
                 slot=slot, component=holder.component, incarnation=holder.incarnation, token=holder.token, cause=cause
@@ -213,7 +215,7 @@ class Slots:
         self._desk.send(Event(moved, f"slot-moved.{group_name(slot)}"))
 
     def _drain(self, slot: str, *, to: str, actor: str, reason: str, now: Now) -> None:
-        self._desk.emit(SlotDraining(slot=slot, to=to, actor=actor, reason=reason))
+        self._desk.emit(SlotDraining(slot=slot, to=to, actor=clip(actor), reason=clip(reason)))
         holder = self._desk.state.holders[slot]
         member = self._roster.members.get(holder.component)
         if member is not None and member.heartbeat.incarnation == holder.incarnation and self._desk.may_grant(now):

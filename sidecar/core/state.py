@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from sidecar.core.bounded import drop_oldest
 from sidecar.core.log import Position, Verdict, advance, judge
 from sidecar.core.orders import OrderBook
 from sidecar.messages.base import Token
@@ -64,8 +65,7 @@ class State:
             case HaltLifted():
                 self.halts.pop(fact.halt_id, None)
                 self.lifted[fact.halt_id] = None
-                while len(self.lifted) > LIFTED_MAX:
-                    del self.lifted[next(iter(self.lifted))]
+                drop_oldest(self.lifted, LIFTED_MAX)
                 self.control_version += 1
             case _:
                 self.book.apply(record)

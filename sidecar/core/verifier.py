@@ -21,6 +21,7 @@ from sidecar.core.ladder import Subject, forbidding, sentence
 from sidecar.core.leadership import Desk
 from sidecar.core.orders import ABSENCES_NEEDED, Order, contradiction, fill_key
 from sidecar.core.outputs import Event, Now, Origin, Reply
+from sidecar.core.sanity import TEXT_MAX, clip, intent_problem, report_problem
 from sidecar.core.timing import MS
 from sidecar.messages.events import BreakFound, OrderChanged
 from sidecar.messages.journal import (
@@ -49,7 +50,9 @@ from sidecar.messages.orders import (
 )
 
 OPEN_MAX = 100_000
-"""Orders that may wait for something at once; one more is denied. Higher costs memory."""
+"""Orders that may wait for something at once; one more is denied, a cancel at twice as many. Higher costs memory."""
+DUE_MAX = 1_000
+"""Deadlines handled in one tick; the rest a tick later, so that a stall is not followed by another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,29 +73,39 @@ class Verifier:
         self._groups = groups
         self._deadlines = deadlines
         self._due: list[tuple[int, str, Phase]] = []
+        self._absent_ns: dict[str, int] = {}
 
     def begin_term(self, now: Now) -> None:
         """Count every open order's deadline afresh."""
         self._due = []
+        self._absent_ns = {}
         for cl_ord_id in self._desk.state.book.unfinished():
             self._schedule(cl_ord_id, now)
 
     # --- phase one ---
 
     def intent(self, intent: OrderIntent, origin: Origin, now: Now) -> None:
-        """Grant or deny, journaled first; a repeated question gets the first answer."""
-        book = self._desk.state.book
-        known = book.orders.get(intent.cl_ord_id)
-        if known is not None and known.intent == intent:
-            self._desk.send(Reply(self._granted(known), origin))
+        """Grant or deny, journaled first; a repeated question gets the first answer.
+
+        What no journal may carry is denied without it. A grant is repeated only while nothing else is known of the
+        order and it could be granted now: after a halt or a failover, or once it is looked for at the venue, it must
+        not be sent any more.
+        """
+        problem = intent_problem(intent)
+        if problem:
+            self._desk.send(Reply(self._denied(intent, "BAD_FIELD", problem), origin))
             return
+        book = self._desk.state.book
         refused = book.refused.get(intent.cl_ord_id)
         if refused is not None and refused.intent == intent:
             self._desk.send(Reply(self._denied(intent, refused.code, refused.text), origin))
             return
-        code, text = self._problem(intent)
+        known = book.orders.get(intent.cl_ord_id)
+        code, text = self._problem(intent, known)
         if code:
             self._refuse(intent, code, text, origin)
+        elif known is not None:
+            self._desk.send(Reply(self._granted(known), origin))
         else:
             self._desk.emit(OrderPrecommitted(intent=intent))
             self._schedule(intent.cl_ord_id, now)
@@ -113,10 +126,11 @@ class Verifier:
         )
         self._desk.send(Event(event, "order-changed.denied"))
 
-    def _problem(self, intent: OrderIntent) -> tuple[str, str]:
+    def _problem(self, intent: OrderIntent, known: Order | None) -> tuple[str, str]:
         """The first rule that the order breaks, as (code, text); two empty strings when it may be sent."""
+        repeated = known is not None and known.intent == intent and known.phase is Phase.PRECOMMITTED
         return (
-            self._duplicate_problem(intent)
+            (None if repeated else self._duplicate_problem(intent))
             or self._token_problem(intent)
             or self._halt_problem(intent)
             or self._number_problem(intent)
@@ -125,9 +139,10 @@ class Verifier:
 
     def _duplicate_problem(self, intent: OrderIntent) -> tuple[str, str] | None:
         book = self._desk.state.book
-        if intent.cl_ord_id in book.orders or intent.cl_ord_id in book.refused or book.remembers(intent.cl_ord_id):
-            return "DUPLICATE", f"ClOrdID {intent.cl_ord_id} was asked for before, with another order: use a new one"
-        if len(book.orders) >= OPEN_MAX and sum(1 for _ in book.unfinished()) >= OPEN_MAX:
+        seen = intent.cl_ord_id in book.orders or intent.cl_ord_id in book.refused or book.remembers(intent.cl_ord_id)
+        if seen or intent.cl_ord_id in book.external:
+            return "DUPLICATE", f"ClOrdID {intent.cl_ord_id} was used before: take a new one for a new order"
+        if book.open_count >= OPEN_MAX * (2 if intent.kind == "CANCEL" else 1):
             return "CAPACITY", f"{OPEN_MAX} orders wait for reports or evidence"
         return None
 
@@ -156,6 +171,8 @@ class Verifier:
         return (halt.level.name, sentence(halt)) if halt is not None else None
 
     def _number_problem(self, intent: OrderIntent) -> tuple[str, str] | None:
+        if intent.kind == "CANCEL":
+            return None  # A cancel always passes; its quantity says nothing.
         if not _positive(intent.qty):
             return "BAD_QTY", f"qty {intent.qty} is not a positive number"
         if intent.price is not None and not _positive(intent.price):
@@ -167,7 +184,10 @@ class Verifier:
     def report(self, report: OrderCommitted | OrderAborted | OrderUnknown, origin: Origin, now: Now) -> None:
         """The component's word on what became of its order; repeated reports change nothing."""
         order = self._desk.state.book.orders.get(report.cl_ord_id)
-        if order is None or order.intent.component != report.component:
+        if isinstance(report, OrderCommitted) and len(report.order_id) > TEXT_MAX:
+            text = f"not recorded: the OrderID is longer than {TEXT_MAX} characters"
+            phase = order.phase if order is not None else Phase.DENIED
+        elif order is None or order.intent.component != report.component:
             text = "no order of yours with this ClOrdID is open: it was never granted, or is long finished"
             phase = Phase.DENIED
         else:
@@ -189,11 +209,13 @@ class Verifier:
                 elif order.venue_order_id and report.order_id and order.venue_order_id != report.order_id:
                     self._break(cl_ord_id, "OTHER_ORDER_ID", report.order_id, order.venue_order_id)
             case OrderAborted() if not (order.reported or order.never_sent):
-                self._desk.emit(OrderNeverSent(cl_ord_id=cl_ord_id, reason=report.reason))
+                self._desk.emit(OrderNeverSent(cl_ord_id=cl_ord_id, reason=clip(report.reason)))
                 if order.executions:
                     self._break(cl_ord_id, "ABORTED_BUT_AT_VENUE", "never sent", f"OrderID {order.venue_order_id}")
+            case OrderAborted() if order.reported and "ABORTED_AFTER_COMMIT" not in order.breaks:
+                self._break(cl_ord_id, "ABORTED_AFTER_COMMIT", "never sent, after all", f"OrderID {order.order_id}")
             case OrderUnknown() if before is Phase.PRECOMMITTED:
-                self._desk.emit(OrderLost(cl_ord_id=cl_ord_id, reason=report.reason))
+                self._desk.emit(OrderLost(cl_ord_id=cl_ord_id, reason=clip(report.reason)))
             case _:
                 text = f"nothing changed: the order was {before} already"
         self._after(cl_ord_id, before, now)
@@ -202,30 +224,43 @@ class Verifier:
     # --- phase three ---
 
     def evidence(self, evidence: Evidence, now: Now) -> None:
-        """The venue's own word. Evidence for an order we never granted is a break, once."""
+        """The venue's own word. Evidence for an order we never granted, or forgot since, is a break, once."""
         report = evidence.report
-        book = self._desk.state.book
-        order = book.orders.get(report.cl_ord_id)
+        cl_ord_id = clip(report.cl_ord_id)
+        order = self._desk.state.book.orders.get(cl_ord_id)
+        problem = report_problem(report)
         if order is None:
-            if report.cl_ord_id not in book.external and not book.remembers(report.cl_ord_id):
-                self._break(report.cl_ord_id, "EXTERNAL_ORDER", "not granted by us", _words(report))
+            self._stray(cl_ord_id, problem or _words(report))
             return
         before = order.phase
-        found = contradiction(order, report)
-        if fill_key(report) not in order.executions:
+        known = order.executions.get(fill_key(report))
+        found = ("UNREADABLE_EVIDENCE", "evidence", problem) if problem else contradiction(order, report)
+        if not problem and (known is None or (report.exec_type == "ORDER_STATUS" and known != report)):
             self._desk.emit(EvidenceSeen(report=report, source=evidence.source))
         if found is not None and found[0] not in order.breaks:
-            self._break(report.cl_ord_id, *found)
-        self._after(report.cl_ord_id, before, now)
+            self._break(cl_ord_id, *found)
+        self._after(cl_ord_id, before, now)
+
+    def _stray(self, cl_ord_id: str, theirs: str) -> None:
+        book = self._desk.state.book
+        if cl_ord_id not in book.external:
+            retired = book.remembers(cl_ord_id)
+            kind, ours = ("LATE_EVIDENCE", "long finished") if retired else ("EXTERNAL_ORDER", "not granted by us")
+            self._break(cl_ord_id, kind, ours, theirs)
 
     def absence(self, absence: Absence, now: Now) -> None:
-        """A targeted query found nothing. Two of them prove that the order never reached the venue."""
+        """A targeted query found nothing. Two of them, apart in time, prove that the order never reached the venue."""
         order = self._desk.state.book.orders.get(absence.cl_ord_id)
         waiting = order is not None and order.phase in (Phase.UNKNOWN, Phase.COMMITTED)
-        if order is None or not waiting or absence.query_id in order.absences:
+        if order is None or not waiting or absence.venue != order.intent.venue:
+            return
+        query_id, last_ns = clip(absence.query_id), self._absent_ns.get(absence.cl_ord_id, self._desk.led_since_ns)
+        too_soon = bool(order.absences) and now.boot_ns - last_ns < self._deadlines.query_ns // 2
+        if query_id in order.absences or too_soon:
             return
         before = order.phase
-        self._desk.emit(AbsenceSeen(cl_ord_id=absence.cl_ord_id, query_id=absence.query_id))
+        self._absent_ns[absence.cl_ord_id] = now.boot_ns
+        self._desk.emit(AbsenceSeen(cl_ord_id=absence.cl_ord_id, query_id=query_id))
         if len(order.absences) + 1 >= ABSENCES_NEEDED:
             if order.reported:
                 self._break(absence.cl_ord_id, "MISSING_AT_VENUE", f"OrderID {order.order_id}", "not known there")
@@ -235,7 +270,9 @@ class Verifier:
 
     def tick(self, now: Now) -> None:
         """Deadlines that have passed."""
-        while self._due and self._due[0][0] <= now.boot_ns:
+        for _ in range(DUE_MAX):
+            if not self._due or self._due[0][0] > now.boot_ns:
+                return
             _, cl_ord_id, phase = heapq.heappop(self._due)
             order = self._desk.state.book.orders.get(cl_ord_id)
             if order is None or order.phase is not phase:
@@ -253,6 +290,7 @@ class Verifier:
         order = self._desk.state.book.orders[cl_ord_id]
         if order.phase is before:
             return
+        self._absent_ns.pop(cl_ord_id, None)
         self._tell(cl_ord_id)
         self._schedule(cl_ord_id, now)
         if order.phase is Phase.UNKNOWN:

@@ -97,6 +97,22 @@ def _check_sender(message: Message, app_id: str, user_id: str | None) -> Malform
     return None
 
 
+class RecordHeader(msgspec.Struct, frozen=True):
+    """What every version's records have in common: enough to tell whether one would count."""
+
+    term: int
+    n: int
+    arbiter: str
+
+
+def decode_header(body: bytes) -> RecordHeader | None:
+    """The header of a record whose fact this version cannot read; None when it is no record at all."""
+    try:
+        return msgspec.json.decode(body, type=RecordHeader)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
 def decode_record(body: bytes) -> journal.Record | Malformed:
     """The journal record in one stream entry, or why there is none."""
     try:

@@ -34,7 +34,8 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat.v1"):
 class Lease(Message, frozen=True, kw_only=True, tag="lease.v1"):
     """The leader's answer to one heartbeat; a right that runs `ttl_ns` from that heartbeat's send time.
 
-    `slots` may be empty: the sidecar is heard and stands by, for the reason in `standby_reason`.
+    `slots` may be empty: the sidecar is heard and stands by, for the reason in `standby_reason`. `n` counts what the
+    leader had decided by then: of two answers to one heartbeat the one with the higher `n` is the later.
     """
 
     SENDER: ClassVar[str] = "arbiter"
@@ -46,6 +47,7 @@ class Lease(Message, frozen=True, kw_only=True, tag="lease.v1"):
     control_version: int
     slots: tuple[SlotToken, ...] = ()
     standby_reason: str = ""
+    n: int = 0
 
 
 class Released(Message, frozen=True, kw_only=True, tag="released.v1"):

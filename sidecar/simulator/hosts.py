@@ -11,11 +11,12 @@ from typing import Protocol
 from sidecar.core.arbiter import Arbiter, Rules
 from sidecar.core.ladder import ControlMemory
 from sidecar.core.outputs import Append, AskNominee, Broadcast, Now, Origin, Output, Reply, Settle
+from sidecar.core.page import Page
 from sidecar.core.sidecar import Output as SidecarOutput
 from sidecar.core.sidecar import Publish, SaveControl, Sidecar, WritePage
 from sidecar.core.timing import Timing
 from sidecar.messages.base import Message
-from sidecar.messages.control import ControlState, Probe
+from sidecar.messages.control import ControlState, Halt, TradingState
 from sidecar.messages.health import Heartbeat, Lease, Released
 from sidecar.messages.journal import Record
 from sidecar.simulator.clocks import Agenda, HostClock
@@ -106,11 +107,13 @@ class SidecarHost(Host):
         self._do(self.core.detach("killed", self.local_ns))
 
     def deliver(self, message: Message) -> None:
-        """A lease or a control state arrives."""
+        """A lease, a control state or a halt arrives."""
         if isinstance(message, Lease):
             self._do(self.core.on_lease(message, self.local_ns))
         elif isinstance(message, ControlState):
             self._do(self.core.on_control(message, self.local_ns))
+        elif isinstance(message, Halt):
+            self._do(self.core.on_halt(message, self.local_ns))
 
     def crash(self) -> None:
         """The sidecar is killed: the page it last wrote stays as it is, and closes by its deadline."""
@@ -134,7 +137,7 @@ class SidecarHost(Host):
         for output in outputs:
             match output:
                 case WritePage(page):
-                    self._show(page.incarnation, page.deadline_ns)
+                    self._show(page)
                 case Publish(Released() as released):
                     self._wires.to_arbiters(released, self.name)
                 case SaveControl(memory):
@@ -142,13 +145,14 @@ class SidecarHost(Host):
                 case _:
                     pass
 
-    def _show(self, incarnation: str, deadline_ns: int) -> None:
-        now_ns = self.agenda.now_ns
-        shown = frozenset(each.slot for each in self.core.slots)
+    def _show(self, page: Page) -> None:
+        now_ns, incarnation = self.agenda.now_ns, page.incarnation
+        passing = self.core.slots if page.trading_state is TradingState.ACTIVE else ()
+        shown = frozenset(each.slot for each in passing)
         for slot in self._shown - shown:
             self._referee.closed(slot, self._incarnation_shown, now_ns)
-        for each in self.core.slots:
-            until_ns = self.clock.true_ns(deadline_ns)
+        for each in passing:
+            until_ns = self.clock.true_ns(page.deadline_ns)
             if until_ns > now_ns:
                 self._referee.opened(each.slot, incarnation, each.token, until_ns, now_ns)
         self._shown, self._incarnation_shown = shown, incarnation
@@ -183,9 +187,9 @@ class ArbiterHost(Host):
         """The next record of the journal arrives."""
         self._do(self.core.on_record(record, offset, self._now()))
 
-    def nominated(self) -> None:
-        """A probe was read from the arbiters' queue."""
-        self._do(self.core.on_queue(Probe(arbiter=""), Origin(handle=1), self._now()))
+    def take(self, message: Message) -> None:
+        """A message was read from the arbiters' queue; whoever sent it sends it again until it is journaled."""
+        self._do(self.core.on_queue(message, Origin(user="operator", handle=1), self._now()))
 
     def crash(self) -> None:
         """kill -9: all that is not in the journal is gone."""

@@ -2,7 +2,8 @@
 
 Owns the model of the broker and the fault schedule. The model: heartbeats and answers may be lost, repeated and
 reordered; the stream keeps each author's order, is read by all in one order, and loses what a cut-off author sends;
-the arbiters' queue is read by one active consumer, which changes when that process dies or is stopped for long.
+the arbiters' queue is read by one active consumer, which changes when that process dies, is stopped for long, or for no
+reason. Single links may be cut in one direction, and single readers of the stream may lag.
 """
 
 import random
@@ -12,17 +13,27 @@ from dataclasses import dataclass, field, replace
 from sidecar.core.arbiter import Rules
 from sidecar.core.groups import GroupPlan
 from sidecar.core.ladder import ControlMemory
+from sidecar.core.log import Verdict
 from sidecar.core.sidecar import Sidecar
+from sidecar.core.state import State
 from sidecar.core.timing import MS, Timing
 from sidecar.core.verifier import Deadlines
 from sidecar.messages.base import Message
+from sidecar.messages.control import Halt, Probe, ResumeRequest, TradingState
 from sidecar.messages.health import Heartbeat, Released
-from sidecar.messages.journal import Record, SlotGranted
+from sidecar.messages.journal import HaltLifted, HaltRaised, Record, SlotGranted
 from sidecar.simulator.clocks import Agenda, HostClock
 from sidecar.simulator.hosts import ArbiterHost, Host, SidecarHost
 from sidecar.simulator.invariants import Referee
 
 S = 1_000 * MS
+ASK_AGAIN_NS = 500 * MS
+REPAIR_NS = 100 * MS
+FAULTS = (
+    *("component", "component", "sidecar", "stop", "stop", "cut", "arbiter", "arbiter"),
+    *("deaf", "deaf", "lag", "handover", "halt"),
+)
+OPERATORS = frozenset({"operator"})
 HEAL_S = 12
 """The end of each run has no faults, so that liveness can be required: longer than the longest takeover."""
 
@@ -46,15 +57,20 @@ class World:
     def __init__(self, scenario: Scenario, seed: int) -> None:
         self.scenario = scenario
         self.agenda = Agenda()
-        self.referee = Referee(seed, scenario.timing.effect_ns)
+        stops_ns = -int(-scenario.timing.holder_stops_by_ns())
+        self.referee = Referee(seed, scenario.timing.effect_ns, stops_ns + 1 - scenario.timing.effect_ns)
         self.journal: list[Record] = []
+        self.truth = State()
         self.failovers = 0
         self.faults: list[tuple[int, str]] = []
         self._dice = random.Random(seed)
         self._cut: set[str] = set()
+        self._deaf: set[tuple[str, str]] = set()
+        self._lagging: set[str] = set()
         self._consumers: list[str] = []
         self._last_append_ns: dict[str, int] = {}
         self._reading: set[str] = set()
+        self._repairing: set[str] = set()
         self._healing = False
         self.sidecars = {member: self._sidecar(member, plan.name) for plan in scenario.plans for member in plan.members}
         self.arbiters = {f"arbiter-{n + 1}": self._arbiter(f"arbiter-{n + 1}") for n in range(scenario.arbiters)}
@@ -88,39 +104,60 @@ class World:
                 self._send(sender, sidecar, lambda to=sidecar: to.deliver(message))  # type: ignore[misc]  # Binds each.
 
     def append(self, record: Record, sender: str) -> None:
-        """Append, in the author's order. A cut-off author's client repeats until the link is back."""
-        if not self.arbiters[sender].alive or record.arbiter != self.arbiters[sender].core.desk.author:
+        """Append, in the author's order; once its link is back a cut-off author appends all that it has not read."""
+        if not self.arbiters[sender].alive or sender in self._repairing:
             return
         if sender in self._cut:
-            self.agenda.after(100 * MS, lambda: self._append_again(record, sender))
+            self._repairing.add(sender)
+            self.agenda.after(REPAIR_NS, lambda: self._repair(sender))
             return
         at_ns = max(self.agenda.now_ns + self._delay_ns(), self._last_append_ns.get(sender, 0) + 1)
         self._last_append_ns[sender] = at_ns
         self.agenda.after(at_ns - self.agenda.now_ns, lambda: self._stored(record))
 
     def ask_nominee(self, sender: str) -> None:
-        if sender in self._cut:
-            return
+        if sender not in self._cut:
+            self._put(Probe(arbiter=sender))
+
+    # --- inside the broker ---
+
+    def _put(self, message: Message) -> None:
+        """Into the arbiters' queue, to whoever is its active consumer by then."""
 
         def arrive() -> None:
             active = next((each for each in self._consumers if each not in self._cut), None)
             if active is not None:
-                self._deliver(self.arbiters[active], self.arbiters[active].nominated)
+                arbiter = self.arbiters[active]
+                arbiter.run(lambda: arbiter.take(message))
 
         self.agenda.after(self._delay_ns(), arrive)
 
-    # --- inside the broker ---
-
-    def _append_again(self, record: Record, sender: str) -> None:
-        if record in self.arbiters[sender].core.desk.in_flight:
+    def _repair(self, sender: str) -> None:
+        if sender in self._cut:
+            self.agenda.after(REPAIR_NS, lambda: self._repair(sender))
+            return
+        self._repairing.discard(sender)
+        for record in self.arbiters[sender].core.desk.in_flight:
             self.append(record, sender)
 
     def _stored(self, record: Record) -> None:
         self.journal.append(record)
-        if isinstance(record.fact, SlotGranted) and record.fact.cause != "vacant":
-            self.failovers += 1
+        if self.truth.apply(record) is Verdict.VALID:
+            self._note(record)
         for arbiter in self.arbiters.values():
             self._pump(arbiter)
+
+    def _note(self, record: Record) -> None:
+        match record.fact:
+            case SlotGranted() as fact:
+                self.failovers += fact.cause != "vacant"
+                self.referee.granted(fact.slot, fact.incarnation, fact.token)
+            case HaltRaised():
+                self.referee.halted(self.agenda.now_ns)
+            case HaltLifted() if not self.truth.halts:
+                self.referee.lifted()
+            case _:
+                pass
 
     def _pump(self, arbiter: ArbiterHost) -> None:
         """Let an arbiter read on, in order, each record a moment after the one before."""
@@ -135,7 +172,8 @@ class World:
                 if not arbiter.stopped:
                     self._pump(arbiter)
 
-        self.agenda.after(self._delay_ns() // 4, arrive)
+        lag_ns = self._dice.randrange(5 * S) if arbiter.name in self._lagging else 0
+        self.agenda.after(self._delay_ns() // 4 + lag_ns, arrive)
 
     def _read(self, arbiter: ArbiterHost) -> None:
         while arbiter.read_to < len(self.journal):
@@ -146,7 +184,7 @@ class World:
         copies = self._dice.choices(
             (0, 1, 2), (self.scenario.loss, 1 - 1.5 * self.scenario.loss, self.scenario.loss / 2)
         )
-        if sender in self._cut:
+        if sender in self._cut or (sender, to.name) in self._deaf:
             return
         for _ in range(copies[0]):
             life = to.life
@@ -174,7 +212,7 @@ class World:
 
     def _arbiter(self, name: str) -> ArbiterHost:
         timing = self.scenario.believed or self.scenario.timing
-        rules = Rules(name=name, plans=self.scenario.plans, timing=timing, deadlines=Deadlines())
+        rules = Rules(name=name, plans=self.scenario.plans, timing=timing, deadlines=Deadlines(), operators=OPERATORS)
         return ArbiterHost(rules, self.agenda, self._clock(), self)
 
     def _clock(self) -> HostClock:
@@ -187,7 +225,7 @@ class World:
             self.agenda.after(at_ns, self._fault)
 
     def _fault(self) -> None:
-        kind = self._dice.choice(("component", "component", "sidecar", "stop", "stop", "cut", "arbiter", "arbiter"))
+        kind = self._dice.choice(FAULTS)
         sidecar = self._dice.choice(list(self.sidecars.values()))
         arbiter = self._dice.choice(list(self.arbiters.values()))
         lasting_ns = self._dice.randrange(50 * MS, 6 * S)
@@ -208,6 +246,37 @@ class World:
                 self._stop(victim, lasting_ns)
             case "cut":
                 self._cut_off(victim, lasting_ns)
+            case "deaf":
+                link = (sidecar.name, arbiter.name)
+                self._deafen(self._dice.choice((link, link[::-1])), lasting_ns)
+            case "lag":
+                self._lagging.add(arbiter.name)
+                self.agenda.after(lasting_ns, lambda: self._lagging.discard(arbiter.name))
+            case "handover":
+                self._move_last(self._consumers[0] if self._consumers else "")
+                self._put(Probe(arbiter=""))
+            case "halt":
+                self._halt(lasting_ns)
+
+    def _deafen(self, link: tuple[str, str], lasting_ns: int) -> None:
+        """Cut one direction between two processes."""
+        self._deaf.add(link)
+        self.agenda.after(lasting_ns, lambda: self._deaf.discard(link))
+
+    def _halt(self, lasting_ns: int) -> None:
+        """An operator halts everything, on the fast path and through the arbiter, and later lifts it."""
+        name = f"halt-{len(self.faults)}"
+        halt = Halt(halt_id=name, scopes=("all",), level=TradingState.HALTED, reason="a drill", actor="operator")
+        resume = ResumeRequest(request_id=name, halt_id=name, actor="operator", reason="the drill is over")
+        self.to_sidecar(halt, "", "operator")
+        self._ask(halt, lambda: name in self.truth.halts or name in self.truth.lifted)
+        self.agenda.after(lasting_ns, lambda: self._ask(resume, lambda: name in self.truth.lifted))
+
+    def _ask(self, message: Message, done: Callable[[], bool]) -> None:
+        """As an operator does: again and again until the journal says it."""
+        if not done():
+            self._put(message)
+            self.agenda.after(ASK_AGAIN_NS, lambda: self._ask(message, done))
 
     def _restart(self, host: SidecarHost | ArbiterHost) -> None:
         if host.alive:
@@ -259,6 +328,8 @@ class World:
 
     def _heal(self) -> None:
         self._cut.clear()
+        self._deaf.clear()
+        self._lagging.clear()
         for sidecar in self.sidecars.values():
             if sidecar.stopped:
                 sidecar.resume()

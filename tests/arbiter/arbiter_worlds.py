@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -67,6 +67,7 @@ class Peer:
     seen: list[Message] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     dead: list[Delivery] = field(default_factory=list)
+    strange: int = 0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _requests: int = 0
 
@@ -129,9 +130,10 @@ class Peer:
         sender = str(getattr(intent, intent.SENDER))
         await self.broker.publish(self._out(ORDERS, f"{key}.{sender}", intent, sender))
 
-    async def command(self, request: Message, key: str) -> None:
+    async def command(self, request: Message, key: str, reply_to: str = "") -> None:
         """Publish an operator's request."""
-        await self.broker.publish(self._out(COMMANDS, key, request, str(getattr(request, request.SENDER))))
+        out = self._out(COMMANDS, key, request, str(getattr(request, request.SENDER)))
+        await self.broker.publish(replace(out, reply_to=reply_to or out.reply_to))
 
     async def raw(self, exchange: str, key: str, body: bytes, type_name: str, app_id: str) -> None:
         """Publish whatever bytes."""
@@ -171,6 +173,8 @@ class Peer:
         record = decode_record(delivery.body)
         if isinstance(record, Record):
             self.records.append(record)
+        else:
+            self.strange += 1
         delivery.ack()
         self._changed.set()
 

@@ -16,6 +16,7 @@ from sidecar.messages.journal import OrderPrecommitted
 from sidecar.messages.orders import OrderDenied, OrderGranted
 
 Connect = Callable[[str], Broker]
+_RECORD = b'{"term":1,"n":%d,"arbiter":"x#1","at_ns":0,"fact":{"fact":%b}}'
 
 
 async def test_one_leads(connect: Connect) -> None:
@@ -152,13 +153,35 @@ async def test_bad_input(connect: Connect, body: bytes, type_name: str, app_id: 
 
 
 async def test_unknown_record(connect: Connect) -> None:
-    """A journal record of an unknown kind stops an arbiter with its own exit code before it decides anything."""
+    """A record of an unknown kind that would count stops an arbiter with its own exit code before it decides."""
     async with world(connect) as (peer, arbiters):
-        body = b'{"term":1,"n":0,"arbiter":"x#1","at_ns":0,"fact":{"fact":"FromTheFuture"}}'
-        await peer.raw("", JOURNAL_STREAM, body, "record.v1", "x")
+        await peer.raw("", JOURNAL_STREAM, _RECORD % (0, b'"TermStarted","reason":"newer"'), "record.v1", "x")
+        await peer.raw("", JOURNAL_STREAM, _RECORD % (1, b'"FromTheFuture"'), "record.v1", "x")
         arbiters.start("arbiter-1")
         _, task, _ = arbiters.running["arbiter-1"]
         assert await task == UNREADABLE_JOURNAL
+
+
+@pytest.mark.parametrize("body", [b"{}", b"not json", _RECORD % (7, b'"FromTheFuture"')])
+async def test_foreign_entry(connect: Connect, body: bytes) -> None:
+    """An entry of the journal that is nobody's next record is void, and stops nobody."""
+    async with world(connect) as (peer, arbiters):
+        await peer.raw("", JOURNAL_STREAM, body, "record.v1", "x")
+        arbiters.start("arbiter-1")
+        assert (await peer.first(TermBegan)).arbiter == "arbiter-1"
+
+
+async def test_no_answer_into_the_journal(connect: Connect) -> None:
+    """An answer goes to reply queues only: naming the journal as reply_to puts nothing there."""
+    async with world(connect) as (peer, arbiters):
+        arbiters.start("arbiter-1")
+        await peer.first(TermBegan)
+        await peer.command(StatusRequest(request_id="evil", actor="ops"), "status", reply_to=JOURNAL_STREAM)
+        await peer.command(StatusRequest(request_id="good", actor="ops"), "status")
+        assert (await peer.first(StatusReport)).request_id == "good"
+        n = len(peer.valid())
+        await peer.until(lambda: len(peer.valid()) > n)
+        assert peer.strange == 0
 
 
 async def test_bad_numbers(connect: Connect) -> None:
@@ -168,7 +191,7 @@ async def test_bad_numbers(connect: Connect) -> None:
         sidecar = attached("exec-a")
         await peer.beat(sidecar, until=lambda: sidecar.slots)
         await peer.order(intent(sidecar, "order-1", qty=Decimal("NaN")))
-        assert (await peer.first(OrderDenied)).code == "BAD_QTY"
+        assert (await peer.first(OrderDenied)).code == "BAD_FIELD"
 
 
 async def test_missed_control_is_told(connect: Connect) -> None:

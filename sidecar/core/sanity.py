@@ -1,0 +1,58 @@
+"""What no journal may carry: values that a type allows and arithmetic, memory or readers do not survive.
+
+Owns the bounds of texts and numbers from the wire. A NaN compares unequal to itself, so a leader would not recognise
+its own record, and a signalling one raises where it is compared (Python's `decimal`, from IEEE 754); a refused value
+must therefore never reach the book. It must not know what the values mean.
+"""
+
+from decimal import Decimal
+
+import msgspec
+
+from sidecar.messages.orders import ExecutionReport, OrderIntent
+
+TEXT_MAX = 256
+"""Characters of one name or reason. FIX sets no bound on ClOrdID; venues accept 20 to 64."""
+DIGITS_MAX = 40
+"""Digits of one price or quantity."""
+EXPONENT_MAX = 30
+"""A number lies within 10 to the power of plus or minus this."""
+INT_MAX = 2**63 - 1
+
+
+def intent_problem(intent: OrderIntent) -> str:
+    """Why an intent cannot be journaled, as a sentence; empty when it can."""
+    if not intent.cl_ord_id:
+        return "ClOrdID is empty"
+    if not (0 <= intent.token.term <= INT_MAX and 0 <= intent.token.epoch <= INT_MAX):
+        return "the token is no pair of 64-bit counts"
+    return _field_problem(intent)
+
+
+def report_problem(report: ExecutionReport) -> str:
+    """Why an execution report cannot be journaled, as a sentence; empty when it can."""
+    return "ClOrdID is empty" if not report.cl_ord_id else _field_problem(report)
+
+
+def bounded(number: Decimal) -> bool:
+    """Whether a number is finite and of a size that prices and quantities have."""
+    if not number.is_finite():
+        return False
+    return len(number.as_tuple().digits) <= DIGITS_MAX and abs(number.adjusted()) <= EXPONENT_MAX
+
+
+def clip(text: str) -> str:
+    """A text for people, cut to what a record carries."""
+    return text[:TEXT_MAX]
+
+
+def _field_problem(value: msgspec.Struct) -> str:
+    for name in value.__struct_fields__:
+        match getattr(value, name):
+            case Decimal() as number if not bounded(number):
+                return f"{name} is no finite number of at most {DIGITS_MAX} digits within 1e{EXPONENT_MAX}"
+            case str() as text if len(text) > TEXT_MAX:
+                return f"{name} is longer than {TEXT_MAX} characters"
+            case _:
+                pass
+    return ""
