@@ -69,7 +69,10 @@ async def by_private_node(say: Say) -> FoundBroker:
 
 @dataclass(slots=True, kw_only=True)
 class PrivateNode:
-    """One node and its port mapper. `start` once, `stop` any number of times; the data does not survive `stop`."""
+    """One node and its port mapper. `start` once, `stop` any number of times; the data does not survive `stop`.
+
+    `settings` are further lines of its rabbitmq.conf.
+    """
 
     program: Path
     epmd: str
@@ -78,6 +81,7 @@ class PrivateNode:
     distribution_port: int = field(default_factory=lambda: free_port())
     epmd_port: int = field(default_factory=lambda: free_port())
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    settings: str = ""
 
     @property
     def url(self) -> str:
@@ -119,6 +123,7 @@ class PrivateNode:
             "disk_free_limit.absolute = 50MB\n"
             # Nobody watches this node's statistics.
             "collect_statistics_interval = 60000\n"
+            f"{self.settings}\n"
         )
 
     def _environment(self) -> dict[str, str]:

@@ -1,7 +1,10 @@
 """topology/ is what the code writes, and a broker takes it."""
 
+import asyncio
+import contextlib
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
 from sidecar.broker import admin, export
 from sidecar.broker.topology import EXCHANGES, QUEUES, control_queue, reply_queue
+from sidecar.demo.brokers_node import PrivateNode, server_program
 
 FOLDER = Path(__file__).parents[2] / "topology"
 
@@ -94,27 +98,54 @@ async def test_definitions_equal_what_is_declared(amqp_url: str, broker_version:
             await channel.declare_queue(each["name"], durable=each["durable"], arguments=each["arguments"])
 
 
+IMPORT = "definitions.import_backend = local_filesystem\ndefinitions.local.path = %s\n"
+
+
 @pytest.fixture
-def blank_node(tmp_path: Path) -> Iterator[DockerContainer]:
-    """A RabbitMQ that imports definitions.json at its very first boot."""
-    config = tmp_path / "20-definitions.conf"
-    config.write_text(
-        "definitions.import_backend = local_filesystem\ndefinitions.local.path = /topology/definitions.json\n"
-    )
+def blank_url(amqp_url: str, broker_version: tuple[int, int], tmp_path: Path) -> Iterator[str]:
+    """A RabbitMQ that imported our definitions, and a user of this test's, at its very first boot.
+
+    A container where the run's broker is of the version that the container brings, else a private node.
+    """
+    name = "definitions.json" if broker_version >= (4, 0) else "definitions-3.10.json"
+    user = {"name": "ops", "password": "secret", "tags": "administrator"}
+    rights = {"user": "ops", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}
+    made = json.loads((FOLDER / name).read_text()) | {"users": [user], "permissions": [rights]}
+    (tmp_path / "definitions.json").write_text(json.dumps(made))
+    tmp_path.chmod(0o755)  # A broker in a container is another user.
+    with blank_container(tmp_path) if broker_version >= (4, 0) else blank_node(tmp_path) as address:
+        yield f"amqp://ops:secret@{address}/"
+
+
+@contextlib.contextmanager
+def blank_container(folder: Path) -> Iterator[str]:
+    """Its address; the definitions are mounted."""
+    config = folder / "20-definitions.conf"
+    config.write_text(IMPORT % "/topology/definitions.json")
     testcontainers_config.ryuk_disabled = True  # Removed below; the reaper's image need not be pulled for that.
     container = DockerContainer("rabbitmq:4-management").with_exposed_ports(5672)
     container.with_volume_mapping(str(config), "/etc/rabbitmq/conf.d/20-definitions.conf")
-    container.with_volume_mapping(str(FOLDER), "/topology")
+    container.with_volume_mapping(str(folder), "/topology")
     container.waiting_for(LogMessageWaitStrategy("Server startup complete").with_startup_timeout(90))
     with container:
-        yield container
+        yield f"{container.get_container_host_ip()}:{container.get_exposed_port(5672)}"
 
 
-@pytest.mark.compose
-async def test_a_blank_broker_imports_the_definitions(blank_node: DockerContainer) -> None:
-    """A blank node boots with definitions.json, and then has nothing that `sidecar topology check` would mend."""
-    for command in (["add_user", "ops", "secret"], ["set_permissions", "ops", ".*", ".*", ".*"]):
-        assert blank_node.exec(["rabbitmqctl", *command]).exit_code == 0
-    url = f"amqp://ops:secret@{blank_node.get_container_host_ip()}:{blank_node.get_exposed_port(5672)}/"
-    findings = await admin.check(url)
+@contextlib.contextmanager
+def blank_node(folder: Path) -> Iterator[str]:
+    """Its address; the definitions are read from `folder`."""
+    program, epmd = server_program(), shutil.which("epmd")
+    assert program is not None
+    assert epmd is not None
+    node = PrivateNode(program=program, epmd=epmd, settings=IMPORT % (folder / "definitions.json"))
+    try:
+        asyncio.run(node.start())
+        yield f"127.0.0.1:{node.amqp_port}"
+    finally:
+        node.stop()
+
+
+def test_a_blank_broker_imports_the_definitions(blank_url: str) -> None:
+    """A blank node boots with our definitions, and then has nothing that `sidecar topology check` would mend."""
+    findings = asyncio.run(admin.check(blank_url))
     assert [each for each in findings if each.level != "ok"] == []
