@@ -98,6 +98,12 @@ def broker_version(pytestconfig: pytest.Config) -> tuple[int, int]:
     return int(major), int(minor)
 
 
+@pytest.fixture(scope="session")
+def broker_in_container(pytestconfig: pytest.Config) -> bool:
+    """Whether this run's broker is a container, so that another one can be had too."""
+    return broker_of(pytestconfig).started_by == "docker"
+
+
 def broker_of(config: pytest.Config) -> FoundBroker:
     """The run's broker, started now if it is not there yet. BrokerNotFound names every way."""
     if FOUND not in config.stash:

@@ -102,18 +102,15 @@ IMPORT = "definitions.import_backend = local_filesystem\ndefinitions.local.path 
 
 
 @pytest.fixture
-def blank_url(amqp_url: str, broker_version: tuple[int, int], tmp_path: Path) -> Iterator[str]:
-    """A RabbitMQ that imported our definitions, and a user of this test's, at its very first boot.
-
-    A container where the run's broker is of the version that the container brings, else a private node.
-    """
+def blank_url(broker_in_container: bool, broker_version: tuple[int, int], tmp_path: Path) -> Iterator[str]:
+    """A RabbitMQ like this run's that imported our definitions, and a user of this test's, at its very first boot."""
     name = "definitions.json" if broker_version >= (4, 0) else "definitions-3.10.json"
     user = {"name": "ops", "password": "secret", "tags": "administrator"}
     rights = {"user": "ops", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}
     made = json.loads((FOLDER / name).read_text()) | {"users": [user], "permissions": [rights]}
     (tmp_path / "definitions.json").write_text(json.dumps(made))
     tmp_path.chmod(0o755)  # A broker in a container is another user.
-    with blank_container(tmp_path) if broker_version >= (4, 0) else blank_node(tmp_path) as address:
+    with blank_container(tmp_path) if broker_in_container else blank_node(tmp_path) as address:
         yield f"amqp://ops:secret@{address}/"
 
 
@@ -145,6 +142,7 @@ def blank_node(folder: Path) -> Iterator[str]:
         node.stop()
 
 
+@pytest.mark.broker
 def test_a_blank_broker_imports_the_definitions(blank_url: str) -> None:
     """A blank node boots with our definitions, and then has nothing that `sidecar topology check` would mend."""
     findings = asyncio.run(admin.check(blank_url))
