@@ -1,6 +1,6 @@
 # Everything is done from here; `make` alone lists what there is. Needs Python 3.11 or newer and make.
 .DEFAULT_GOAL := help
-.PHONY: help install check test demo demo-compose compose-check generate clean
+.PHONY: help install check test simulate-nightly demo demo-compose compose-check generate clean
 SHELL := /bin/sh
 BIN := .venv/bin
 
@@ -39,6 +39,9 @@ check: install  ## Lint, formatting, types and the import ladder
 test: check  ## Check, then every test, against a real broker that is found or started
 	$(BIN)/pytest
 
+simulate-nightly: install  ## Try to break the promises for an hour, on all cores, from a seed that is today's date
+	$(BIN)/sidecar simulate --minutes 60 --arbiters 3 --seed $$(date +%Y%m%d)0000
+
 demo: install  ## The whole system as processes: failover, halt, resume, arbiter takeover
 	$(BIN)/sidecar demo
 
@@ -47,6 +50,10 @@ demo-compose:  ## The same system in containers, until interrupted (needs Docker
 
 compose-check: install  ## Bring the containers up, kill the active one, see the standby take over, take them down
 	$(BIN)/python .ci/compose_check.py
+
+.PHONY: bench-failover
+bench-failover: install  ## Kill, stop and cut real processes, 20 times each, on a real broker (about 20 minutes)
+	$(BIN)/python -m benchmarks.failover
 
 generate: install  ## Write schemas/ and topology/ again from the code
 	$(BIN)/sidecar schemas export schemas

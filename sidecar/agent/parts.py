@@ -23,6 +23,7 @@ from sidecar.broker.topology import control_queue, reply_queue
 from sidecar.config.models import Settings
 from sidecar.core.ladder import Subject, concerns
 from sidecar.core.sidecar import Sidecar
+from sidecar.core.timing import MS
 from sidecar.gate.writer import GateWriter
 from sidecar.messages.local import LocalStatus
 from sidecar.telemetry.metrics import SidecarMetrics
@@ -66,7 +67,8 @@ class Parts:
         name, timing = places.component, settings.timing.to_core()
         store = ControlStore(places.state_dir, name)
         replies = reply_queue(name, run)
-        self.core = Sidecar(name, settings.group_of(name), timing, store.load(run), run)
+        observe_only_ns = settings.detection.observe_only_ms * MS
+        self.core = Sidecar(name, settings.group_of(name), timing, store.load(run), run, observe_only_ns)
         self.postbox = Postbox(broker, name, replies.name, metrics)
         self.gatekeeper = Gatekeeper(self.core, writer, store, self.postbox)
         self.heartbeats = Heartbeats(self.gatekeeper, self.postbox, timing, metrics)

@@ -17,6 +17,7 @@ import structlog
 from sidecar.agent.clock import boottime_ns
 from sidecar.agent.gatekeeper import Gatekeeper
 from sidecar.agent.heartbeats import Heartbeats
+from sidecar.messages.base import SlotToken
 from sidecar.messages.local import GateStatus, SessionAlive, SessionEnded, SessionOpened
 
 EVENTS_MAX: Final = 256
@@ -83,6 +84,7 @@ class Sessions:
         self.current: Session | None = None
         self._gatekeeper = gatekeeper
         self._heartbeats = heartbeats
+        self._held: frozenset[SlotToken] = frozenset()
         self._gate_path = gate_path
         self._closed = ""
         self._log = structlog.get_logger(__name__)
@@ -93,9 +95,15 @@ class Sessions:
         return self._closed
 
     def announce(self, status: GateStatus) -> None:
-        """Tell the session of a change of the gate."""
+        """Tell the session of a change of the gate, and the arbiters at once of slots that were won.
+
+        Without the extra heartbeat their history would know of it only with the next one.
+        """
         if self.current is not None:
             self.current.tell(status)
+        held, self._held = self._held, frozenset(status.slots)
+        if self._held - held:
+            self._heartbeats.send()
 
     async def serve(self, receive: Receive, send: Send) -> None:
         """Hold one session open on a connection; returns when it is over."""

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 
 from sidecar.broker.interface import Broker, BrokerError, Delivery, Outgoing
-from sidecar.broker.topology import ARBITER_QUEUE, CONTROL, EVENTS, takes_replies
+from sidecar.broker.topology import ARBITER_QUEUE, CONTROL, EVENTS, HEALTH, takes_replies
 from sidecar.core.outputs import Append, AskNominee, Broadcast, Event, Origin, Output, Reply, Settle
 from sidecar.journal.stream import Journal
 from sidecar.messages.base import Message, message_type
 from sidecar.messages.codec import encode
 from sidecar.messages.control import Probe
+from sidecar.messages.detection import Canary
 from sidecar.messages.events import OrderChanged, SlotMoved
 from sidecar.messages.health import Lease
 from sidecar.telemetry.metrics import ArbiterMetrics
@@ -63,6 +64,10 @@ class Outbox:
                     self._settle(handle, verdict)
                 case AskNominee():
                     self._send("", ARBITER_QUEUE, Probe(arbiter=self._name))
+
+    def canary(self, canary: Canary) -> None:
+        """Send it by the way that the sidecars' heartbeats take."""
+        self._send(HEALTH, f"heartbeat.{self._name}", canary, expiration_ms=self._lease_ms, persistent=False)
 
     def _reply(self, message: Message, origin: Origin) -> None:
         if not takes_replies(origin.reply_to):

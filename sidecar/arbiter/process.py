@@ -28,6 +28,7 @@ from sidecar.core.verifier import Deadlines
 from sidecar.journal.stream import Journal
 from sidecar.messages.base import Message
 from sidecar.messages.codec import Malformed, decode, decode_header, decode_record
+from sidecar.messages.detection import Canary
 from sidecar.messages.events import OrderChanged
 from sidecar.messages.health import Heartbeat, Released
 from sidecar.telemetry.endpoint import HealthEndpoint
@@ -62,6 +63,8 @@ class ArbiterProcess:
                 query_ns=settings.orders.query_interval_ms * MS,
             ),
             operators=frozenset(settings.security.operators),
+            failovers_per_hour_max=settings.arbiter.failovers_per_hour_max,
+            detection=settings.detection.to_core(),
         )
         self.metrics = ArbiterMetrics(__version__, settings.groups)
         self._core = Arbiter(self._rules, f"{self._name}#{self._run}", _now())
@@ -107,7 +110,7 @@ class ArbiterProcess:
 
     async def _loop(self) -> None:
         tick_s = self._timing.tick_ns / 2e9
-        next_tick_ns = 0
+        next_tick_ns = next_canary_ns = 0
         while not self._stopping:
             for _ in range(BATCH_MAX):
                 taken = self._inbox.take()
@@ -118,6 +121,9 @@ class ArbiterProcess:
                 await asyncio.sleep(0)  # A full batch: let the links breathe, then go on before judging silence.
                 continue
             now = _now()
+            if now.boot_ns >= next_canary_ns:
+                next_canary_ns = now.boot_ns + self._timing.heartbeat_ns
+                self._outbox.canary(self._core.canary(now))
             if now.boot_ns >= next_tick_ns:
                 next_tick_ns = now.boot_ns + self._timing.tick_ns // 2
                 self._outbox.execute(self._core.tick(now))
@@ -139,10 +145,11 @@ class ArbiterProcess:
         self._outbox.execute(self._core.on_queue(message, self._origin(delivery, handle), _now()))
 
     def _hear(self, message: Message, delivery: Delivery) -> None:
-        if not isinstance(message, Heartbeat | Released):
+        if not isinstance(message, Heartbeat | Released | Canary):
             self._refuse(delivery, Malformed("unknown-type", f"{delivery.type} does not belong on this key"))
             return
-        self.metrics.heartbeats_received.inc()
+        if not isinstance(message, Canary):
+            self.metrics.heartbeats_received.inc()
         self._outbox.execute(self._core.on_health(message, self._origin(delivery, 0), _now()))
 
     def _read(self, delivery: Delivery) -> None:

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from sidecar.broker.interface import BrokerError, TopologyConflict
-from sidecar.client.operator import NoAnswer
+from sidecar.client.operator import NoAnswer, Refused
 from sidecar.config.errors import ConfigError
 from sidecar.demo.brokers import BrokerNotFound
 from sidecar.gate.layout import GateError
@@ -59,7 +59,7 @@ def code_of(error: Exception) -> ExitCode:
             return code
         case ConfigError():
             return ExitCode.USAGE
-        case TopologyConflict() | GateError() | CannotListen() | OSError():
+        case TopologyConflict() | GateError() | CannotListen() | Refused() | OSError():
             return ExitCode.NO
         case BrokerError() | NoAnswer() | BrokerNotFound():
             return ExitCode.UNKNOWN

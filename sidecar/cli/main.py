@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sidecar import __version__
-from sidecar.cli import demo, doctor, halt, operator, processes, simulate, status
+from sidecar.cli import demo, doctor, explain, halt, history, operator, pause, processes, simulate, status, switchover
 from sidecar.cli.configuration import build_config
 from sidecar.cli.errors import MEANINGS, PlainErrors
 from sidecar.cli.schemas import build_schemas
@@ -36,7 +36,13 @@ def build_app() -> typer.Typer:
     app.command()(status.status)
     app.command()(halt.halt)
     app.command()(operator.resume)
+    app.command()(explain.explain)
+    app.command()(history.history)
     app.command()(operator.failover)
+    app.command()(switchover.switchover)
+    app.command()(switchover.drain)
+    app.command()(pause.pause)
+    app.command()(pause.unpause)
     app.command()(doctor.doctor)
     app.add_typer(build_topology(), name="topology")
     app.add_typer(build_schemas(), name="schemas")

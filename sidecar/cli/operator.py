@@ -48,13 +48,14 @@ def resume(
             chosen = [halt_id] if halt_id else await _in_force(operator, timeout_s)
             return [await operator.resume(each, reason, timeout_s=timeout_s) for each in chosen]
 
-    _end(asyncio.run(lift()), as_json, nothing="no halt is in force")
+    end_with(asyncio.run(lift()), as_json, nothing="no halt is in force")
 
 
 def failover(
     group: Annotated[str, typer.Argument(help="The failover group, as in the configuration.")],
     reason: ReasonOption,
     to: Annotated[str, typer.Option("--to", metavar="COMPONENT", help="Who takes over; else the preferred one.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and do nothing.")] = False,
     actor: ActorOption = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -62,22 +63,22 @@ def failover(
 ) -> None:
     """Ask a group's holders to step down, each once its gate is closed, and others to take over.
 
-    Exit codes: 0 under way, see `sidecar status`; 1 refused, with the reason; 4 no arbiter answered.
+    Exit codes: 0 under way, see `sidecar history`; 1 refused, with the reason; 4 no arbiter answered.
     """
     reason, settings = require_reason(reason), read_settings(config)
 
     async def move() -> CommandResult:
         async with operator_at(settings, actor_or_default(actor), timeout_s) as operator:
-            return await operator.failover(group, reason, to=to, timeout_s=timeout_s)
+            return await operator.failover(group, reason, to=to, dry_run=dry_run, timeout_s=timeout_s)
 
-    _end([asyncio.run(move())], as_json, nothing="")
+    end_with([asyncio.run(move())], as_json)
 
 
 async def _in_force(operator: Operator, timeout_s: float) -> list[str]:
     return [each.halt_id for each in (await operator.status(timeout_s=timeout_s)).halts]
 
 
-def _end(results: list[CommandResult], as_json: bool, *, nothing: str) -> None:
+def end_with(results: list[CommandResult], as_json: bool, *, nothing: str = "") -> None:
     """Show the arbiter's answers and end with their exit code."""
     if as_json:
         print_json(results)

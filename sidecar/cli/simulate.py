@@ -3,6 +3,9 @@
 Owns the command line and the printing. It must not know how a run works.
 """
 
+import os
+import shlex
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +17,8 @@ from sidecar.cli.options import ConfigOption, JsonOption
 from sidecar.cli.output import console, print_json
 from sidecar.core.groups import GroupPlan, Mode, plan_group
 from sidecar.simulator.campaign import Report, simulate
+from sidecar.simulator.histogram import as_svg, as_text
+from sidecar.simulator.timeline import lines, replay
 from sidecar.simulator.world import Scenario
 
 EXAMPLE = "example"
@@ -23,42 +28,92 @@ EXAMPLE = "example"
 def simulate_command(
     config: ConfigOption = None,
     hours: Annotated[float, typer.Option("--hours", min=0.01, max=10_000, help="Virtual hours.")] = 1.0,
+    minutes: Annotated[
+        float, typer.Option("--minutes", min=0.0, max=10_000, help="Run for minutes of real time instead; 0 is off.")
+    ] = 0.0,
     seed: Annotated[int, typer.Option("--seed", help="The first run's seed; each run takes the next.")] = 1,
+    replayed: Annotated[
+        int | None, typer.Option("--replay", metavar="SEED", help="Show the one run of SEED as a timeline.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw the failover times; SVG only.")
+    ] = None,
     arbiters: Annotated[int, typer.Option("--arbiters", min=1, max=9, help="How many arbiters.")] = 2,
     faults: Annotated[int, typer.Option("--faults-per-minute", min=0, max=600, help="Faults per minute.")] = 12,
+    processes: Annotated[
+        int, typer.Option("--processes", min=0, max=256, help="Processes to use; 0 is one per core.")
+    ] = 0,
     json: JsonOption = False,
 ) -> None:
     """Run the real decisions against crashes, stops, cuts, loss and erring clocks; report any broken promise.
 
     Exit code 1 when a promise was broken; the seed printed with it shows it again.
     """
+    if plot is not None and plot.suffix != ".svg":
+        raise typer.BadParameter("only SVG is drawn: name a file that ends in .svg", param_hint="--plot")
     settings = read_settings(config)
     scenario = Scenario(
         plans=settings.plans() or _example(),
         arbiters=arbiters,
         timing=settings.timing.to_core(),
+        detection=settings.detection.to_core(),
+        failovers_per_hour_max=settings.arbiter.failovers_per_hour_max,
         faults_per_minute=faults,
     )
-    with Progress(console=console(stderr=True), disable=json, transient=True) as progress:
-        task = progress.add_task(f"{hours:g} virtual hours", total=1.0)
-        report = simulate(scenario, hours=hours, seed=seed, progress=lambda done: progress.update(task, completed=done))
+    if replayed is not None:
+        _replay(scenario, replayed)
+    report = _run(scenario, seed, hours, minutes, processes or os.cpu_count() or 1, quiet=json)
+    if plot is not None:
+        title = f"{report.failovers} failovers in {report.hours:.1f} virtual hours"
+        plot.write_text(as_svg(report.failover_times_ms, title))
     if json:
         print_json(report.as_json())
     else:
-        _print(report)
+        again = f"sidecar simulate {_same_options(config, arbiters, faults)}--replay"
+        _print(report, again)
     raise typer.Exit(ExitCode.NO if report.violations else ExitCode.OK)
+
+
+def _run(scenario: Scenario, seed: int, hours: float, minutes: float, processes: int, *, quiet: bool) -> Report:
+    with Progress(console=console(stderr=True), disable=quiet, transient=True) as progress:
+        task = progress.add_task(f"{minutes:g} minutes" if minutes else f"{hours:g} virtual hours", total=1.0)
+        limit = {"minutes": minutes} if minutes else {"hours": hours}
+        return simulate(
+            scenario,
+            seed=seed,
+            processes=processes,
+            progress=lambda done: progress.update(task, completed=done),
+            **limit,
+        )
+
+
+def _replay(scenario: Scenario, seed: int) -> None:
+    world = replay(scenario, seed)
+    for line in lines(world):
+        typer.echo(line)
+    raise typer.Exit(ExitCode.NO if world.referee.violations else ExitCode.OK)
 
 
 def _example() -> tuple[GroupPlan, ...]:
     return (plan_group(EXAMPLE, Mode.ACTIVE_PASSIVE, (f"{EXAMPLE}-a", f"{EXAMPLE}-b")),)
 
 
-def _print(report: Report) -> None:
-    out = console()
-    out.print(
-        f"{report.hours:.2f} virtual hours in {report.runs} runs: {report.faults} faults, "
-        f"{report.failovers} failovers, {len(report.violations)} broken promises"
-    )
+def _same_options(config: Path | None, arbiters: int, faults: int) -> str:
+    named = f"--config {shlex.quote(str(config))} " if config is not None else ""
+    return f"{named}--arbiters {arbiters} --faults-per-minute {faults} "
+
+
+def _print(report: Report, again: str) -> None:
+    causes = ", ".join(f"{count} {cause}" for cause, count in report.failovers_by_cause.items())
+    typer.echo(f"{report.hours:.2f} virtual hours in {report.runs} runs, {report.faults} faults")
+    typer.echo(f"{report.failovers} failovers{f': {causes}' if causes else ''}")
+    if report.failover_times_ms:
+        typer.echo("from a holder's last sign of life to the next one's open gate:")
+        typer.echo("  " + ", ".join(f"{name} {value:.0f} ms" for name, value in report.failover_ms().items()))
+        for line in as_text(report.failover_times_ms):
+            typer.echo(line)
+    typer.echo(f"{report.no_holder_seconds:.1f} s with no holder, summed over slots, halts left out")
+    typer.echo(f"{len(report.violations)} broken promises")
     for each in report.violations:
-        out.print(f"seed {each.seed} at {each.at_ns / 1e9:.3f} s, {each.rule}: {each.text}")
-        out.print(f"  again: sidecar simulate --hours 0.01 --seed {each.seed}")
+        typer.echo(f"seed {each.seed} at {each.at_ns / 1e9:.3f} s, {each.rule}: {each.text}")
+        typer.echo(f"  again: {again} {each.seed}")

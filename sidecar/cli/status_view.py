@@ -24,10 +24,27 @@ STYLES = {
 def status_view(report: StatusReport) -> RenderableType:
     """The whole report."""
     parts: list[RenderableType] = [_headline(report), _slots(report.groups), _sidecars(report.sidecars)]
+    if report.missing:
+        parts.append(Text(f"never heard: {', '.join(report.missing)}", style="bold red"))
+    if report.silence_unjudged:
+        parts.append(Text(f"silent holders keep their slots for now: {report.silence_unjudged}", style="yellow"))
+    parts.extend(_restrained(report.groups))
     if report.halts:
         parts.append(halts_table(report.halts))
     parts.append(_orders(report))
     return Group(*parts)
+
+
+def _restrained(groups: Iterable[GroupStatus]) -> Iterable[Text]:
+    """What keeps groups from acting or failing over as usual, one line each."""
+    for each in groups:
+        if each.degraded:
+            yield Text(f"{each.group} is degraded to REDUCING: {each.degraded_reason}", style="bold red")
+        if each.pause is not None:
+            left_s = each.pause.left_ns / 1e9
+            why = f"by {each.pause.actor} for another {left_s:.0f} s: {each.pause.reason}"
+            yield Text(f"{each.group} has no automatic failovers, paused {why}", style="yellow")
+        yield from (Text(wait, style="yellow") for wait in each.waits)
 
 
 def trouble_view(why: str) -> RenderableType:
@@ -71,7 +88,9 @@ def _sidecars(sidecars: Iterable[SidecarStatus]) -> Table:
     table = _table("component", "group", "role", "ready", "last heard", "control version", "why not ready")
     for each in sidecars:
         ready = Text("yes", style="green") if each.ready else Text("no", style="yellow")
-        heard = f"{_ms(each.silent_ns)} ago"
+        heard = Text(f"{_ms(each.silent_ns)} ago")
+        if each.suspected:
+            heard = Text(f"{_ms(each.silent_ns)} ago, suspected", style="bold red")
         table.add_row(
             each.component, each.group, each.role, ready, heard, str(each.control_version), "; ".join(each.reasons)
         )

@@ -1,4 +1,4 @@
-"""An operator's hand on the whole system: halt, resume, failover and status, over the broker.
+"""An operator's hand on the whole system: halts, failovers and questions, over the broker.
 
 Owns one reply queue, the repetition of requests and the live count of a halt. It must not decide anything: what was
 done is what the arbiter and the sidecars answer. Every wait is bounded; a request that changes something expires with
@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from sidecar.broker.interface import Broker, BrokerAway, BrokerError, Delivery, Outgoing, Subscription
 from sidecar.broker.topology import COMMANDS, CONTROL, reply_queue
@@ -22,11 +22,20 @@ from sidecar.messages.control import (
     FailoverRequest,
     Halt,
     HaltAccepted,
+    PauseRequest,
     ResumeRequest,
     StatusRequest,
     TradingState,
+    UnpauseRequest,
 )
 from sidecar.messages.events import SidecarStatus, StatusReport
+from sidecar.messages.explain import (
+    LAST_DEFAULT,
+    ExplainReport,
+    ExplainRequest,
+    HistoryReport,
+    HistoryRequest,
+)
 
 REQUEST_REPEAT_S: Final = 1.0
 """Between repetitions of an unanswered request, each with the same id. Lower loads an arbiter that is starting."""
@@ -34,6 +43,14 @@ HALT_REPEAT_S: Final = 0.25
 """Between repetitions of a halt that somebody has not acknowledged."""
 ACCEPTED_MAX: Final = 100_000
 """Acknowledgements counted for one halt; the reply queue holds no more either."""
+
+
+Wanted = TypeVar("Wanted", bound=Message)
+Answer = CommandResult | StatusReport | ExplainReport | HistoryReport
+
+
+class Refused(Exception):
+    """The arbiter answered a question with a refusal; the text is its sentence."""
 
 
 class NoAnswer(Exception):
@@ -121,7 +138,7 @@ class Operator:
         self._broker = broker
         self._actor = actor
         self._queue = reply_queue(f"operator-{actor}", uuid.uuid4().hex[:12])
-        self._waiting: dict[str, asyncio.Future[CommandResult | StatusReport]] = {}
+        self._waiting: dict[str, asyncio.Future[Answer]] = {}
         self._counts: dict[str, _Count] = {}
         broker.subscribe(Subscription(queue=self._queue, on_delivery=self._on_delivery, no_ack=True), control=True)
 
@@ -130,9 +147,19 @@ class Operator:
         request_id = uuid.uuid4().hex
         request = StatusRequest(request_id=request_id, actor=self._actor)
         answer = await self._ask(request, "status", request_id, timeout_s, expires=True)
-        if not isinstance(answer, StatusReport):
-            raise NoAnswer(f"the arbiter {answer.arbiter} answered: {answer.text}")
-        return answer
+        return _expected(answer, StatusReport)
+
+    async def explain(self, group: str, *, timeout_s: float = 5.0) -> ExplainReport:
+        """Who holds the group's slots, and why the others do or do not. Raises NoAnswer, Refused for no such group."""
+        request = ExplainRequest(request_id=uuid.uuid4().hex, actor=self._actor, group=group)
+        answer = await self._ask(request, "explain", request.request_id, timeout_s, expires=True)
+        return _expected(answer, ExplainReport)
+
+    async def history(self, group: str = "", *, last: int = LAST_DEFAULT, timeout_s: float = 5.0) -> HistoryReport:
+        """The last failovers, of one group or of all. Raises NoAnswer, Refused for no such group."""
+        request = HistoryRequest(request_id=uuid.uuid4().hex, actor=self._actor, group=group, last=last)
+        answer = await self._ask(request, "history", request.request_id, timeout_s, expires=True)
+        return _expected(answer, HistoryReport)
 
     async def resume(self, halt_id: str, reason: str, *, timeout_s: float = 5.0) -> CommandResult:
         """Lift one halt. Raises NoAnswer; a refusal is an answer with `ok` false."""
@@ -140,11 +167,45 @@ class Operator:
         request = ResumeRequest(request_id=request_id, halt_id=halt_id, actor=self._actor, reason=reason)
         return await self._command(request, "resume", request_id, timeout_s)
 
-    async def failover(self, group: str, reason: str, *, to: str = "", timeout_s: float = 5.0) -> CommandResult:
-        """Move a group's slots, to `to` where named. Raises NoAnswer; a refusal is an answer with `ok` false."""
+    async def failover(
+        self,
+        group: str,
+        reason: str,
+        *,
+        to: str = "",
+        holder: str = "",
+        dry_run: bool = False,
+        timeout_s: float = 5.0,
+    ) -> CommandResult:
+        """Move a group's slots (of one `holder`), to `to` where named; with `dry_run` only say what would happen.
+
+        Raises NoAnswer; a refusal is an answer with `ok` false.
+        """
         request_id = uuid.uuid4().hex
-        request = FailoverRequest(request_id=request_id, group=group, actor=self._actor, reason=reason, to=to)
+        request = FailoverRequest(
+            request_id=request_id,
+            group=group,
+            actor=self._actor,
+            reason=reason,
+            to=to,
+            dry_run=dry_run,
+            holder=holder,
+        )
         return await self._command(request, "failover", request_id, timeout_s)
+
+    async def pause(self, group: str, reason: str, duration_s: float, *, timeout_s: float = 5.0) -> CommandResult:
+        """Stop automatic failovers of a group for a while. Raises NoAnswer; a refusal is an answer with `ok` false."""
+        request_id = uuid.uuid4().hex
+        request = PauseRequest(
+            request_id=request_id, group=group, actor=self._actor, reason=reason, duration_ns=round(duration_s * 1e9)
+        )
+        return await self._command(request, "pause", request_id, timeout_s)
+
+    async def unpause(self, group: str, reason: str, *, timeout_s: float = 5.0) -> CommandResult:
+        """End a pause before its time. Raises NoAnswer; a refusal is an answer with `ok` false."""
+        request_id = uuid.uuid4().hex
+        request = UnpauseRequest(request_id=request_id, group=group, actor=self._actor, reason=reason)
+        return await self._command(request, "unpause", request_id, timeout_s)
 
     async def halt(
         self,
@@ -226,14 +287,12 @@ class Operator:
     async def _command(self, request: Message, key: str, request_id: str, timeout_s: float) -> CommandResult:
         answer = await self._ask(request, key, request_id, timeout_s, expires=True)
         if not isinstance(answer, CommandResult):
-            raise NoAnswer(f"the arbiter {answer.arbiter} answered {key} with a status report: versions differ")
+            raise NoAnswer(f"the arbiter {answer.arbiter} answered {key} with a report: versions differ")
         return answer
 
-    async def _ask(
-        self, request: Message, key: str, request_id: str, timeout_s: float, *, expires: bool
-    ) -> CommandResult | StatusReport:
+    async def _ask(self, request: Message, key: str, request_id: str, timeout_s: float, *, expires: bool) -> Answer:
         """Send, repeat under the same id, and wait for the answer."""
-        answered: asyncio.Future[CommandResult | StatusReport] = asyncio.get_running_loop().create_future()
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = answered
         deadline_s = time.monotonic() + timeout_s
         trouble = ""
@@ -270,12 +329,20 @@ class Operator:
             case HaltAccepted():
                 if count := self._counts.get(message.halt_id):
                     count.add(message)
-            case CommandResult() | StatusReport():
+            case CommandResult() | StatusReport() | ExplainReport() | HistoryReport():
                 waiting = self._waiting.get(message.request_id)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(message)
             case Malformed() | _:
                 pass
+
+
+def _expected(answer: Answer, kind: type[Wanted]) -> Wanted:
+    if isinstance(answer, kind):
+        return answer
+    if isinstance(answer, CommandResult):
+        raise Refused(answer.text)
+    raise NoAnswer(f"the arbiter {answer.arbiter} answered with another report: versions differ")
 
 
 async def _counted(count: _Count, timeout_s: float, on_progress: Callable[[HaltProgress], None]) -> None:

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from sidecar.core.groups import GroupPlan, Mode, plan_group
+from sidecar.core.groups import GroupPlan, Mode, Policy, plan_group
+from sidecar.core.suspicion import Detection
 from sidecar.core.timing import MS, Timing
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
@@ -135,6 +136,44 @@ class GroupSettings(Section):
     failback_delay_ms: int = Field(
         60_000, ge=1_000, description="How long the preferred member must be ready first. Higher is calmer."
     )
+    preference: dict[Name, Literal["prefer", "neutral", "never"]] = Field(
+        default_factory=dict,
+        description="By component; default neutral. prefer: before the others (the sharing modes ignore it). "
+        "never: only when an operator names it. Among equals the order of components decides.",
+    )
+    min_active: int = Field(
+        0,
+        ge=0,
+        description="With fewer slots held by a live member the group is degraded: new risk is denied with REDUCING. "
+        "0 is off. Higher stops more members for the loss of one.",
+    )
+    block_window_ms: int = Field(
+        10_000,
+        ge=0,
+        le=86_400_000,
+        description="After a slot moved, failback and health leave its new holder alone for this long. Higher is "
+        "calmer, and leaves a sick holder for longer. A vacant slot never waits for it.",
+    )
+    promotion_backoff_ms: int = Field(
+        1_000,
+        ge=0,
+        le=3_600_000,
+        description="A member that was granted a slot and lost it before it was heard to act is passed over for this "
+        "long, twice as long after each further time. 0 is off. Higher leaves a slot vacant for longer.",
+    )
+    promotion_backoff_max_ms: int = Field(
+        8_000,
+        ge=0,
+        le=86_400_000,
+        description="The longest such backoff. Higher spares a crashing member, and leaves a lone one's slot vacant.",
+    )
+    unready_failover_ms: int = Field(
+        2_000,
+        ge=0,
+        le=3_600_000,
+        description="A holder that has said for this long that it is not ready is drained to a ready member. 0 is off. "
+        "Higher tolerates longer dips.",
+    )
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -142,7 +181,108 @@ class GroupSettings(Section):
             raise ValueError("components lists a name twice: remove the repetition")
         if self.active is not None and self.active > len(self.components):
             raise ValueError(f"active is {self.active} but there are {len(self.components)} components: lower it")
+        slots = len(plan_group("", self.mode, self.components, active=self.active, partitions=self.partitions).slots)
+        if self.min_active > slots:
+            raise ValueError(
+                f"min_active is {self.min_active} but there are {slots} slots, so it never holds: lower it"
+            )
+        for name in self.preference:
+            if name not in self.components:
+                raise ValueError(
+                    f"preference names {name!r}, which is not in components: add it there or remove it here"
+                )
+        if all(self.preference.get(each) == "never" for each in self.components):
+            raise ValueError("preference says never for every component, so nobody could act: take it from one")
         return self
+
+    def policy(self) -> Policy:
+        """What restrains this group, as the core takes it."""
+        return Policy(
+            prefer=frozenset(each for each, said in self.preference.items() if said == "prefer"),
+            never=frozenset(each for each, said in self.preference.items() if said == "never"),
+            min_active=self.min_active,
+            block_window_ns=self.block_window_ms * MS,
+            backoff_ns=self.promotion_backoff_ms * MS,
+            backoff_max_ns=max(self.promotion_backoff_ms, self.promotion_backoff_max_ms) * MS,
+            unready_ns=self.unready_failover_ms * MS,
+        )
+
+
+class DetectionSettings(Section):
+    """How silence is judged; see docs/detection.md. It ranks and warns: no lease ends earlier by any of it."""
+
+    method: Literal["phi", "fixed"] = Field(
+        "phi", description="phi learns each member's rhythm (phi accrual); fixed counts missed heartbeats."
+    )
+    phi_threshold: float = Field(
+        8.0, ge=1.0, le=300.0, description="phi: suspected from here on. Higher waits longer and errs more rarely."
+    )
+    missed_max: int = Field(
+        3, ge=1, le=1_000, description="fixed: suspected when more heartbeats than this are missing. Higher is slower."
+    )
+    window: int = Field(
+        100, ge=2, le=10_000, description="phi: intervals remembered of each member. Higher adapts more slowly."
+    )
+    deviation_min_ms: int | None = Field(
+        None,
+        ge=1,
+        le=60_000,
+        description="phi: the least deviation that is believed. Higher is slower. Default: two fifths of heartbeat_ms.",
+    )
+    first_heartbeat_ms: int = Field(
+        10_000,
+        ge=100,
+        le=3_600_000,
+        description="A configured component that was not heard this long into a leader's term is reported as missing.",
+    )
+    learning_ms: int | None = Field(
+        None,
+        ge=1,
+        le=600_000,
+        description="After an outage of the arbiter, its journal or its broker, silence is not judged for this long. "
+        "Higher is slower after one. Default: holder_wait_ms.",
+    )
+    canary_late_ms: int | None = Field(
+        None,
+        ge=10,
+        le=600_000,
+        description="An arbiter whose own heartbeat is older than this distrusts itself. Higher notices a slow broker "
+        "later. Default: three heartbeats.",
+    )
+    correlated_min: int = Field(
+        4, ge=2, le=100_000, description="Silence is called correlated only among at least this many living sidecars."
+    )
+    correlated_percent: int = Field(
+        50, ge=1, le=100, description="More than this share falling silent within an interval is correlated; 100: off."
+    )
+    correlated_max_ms: int = Field(
+        10_000,
+        ge=0,
+        le=3_600_000,
+        description="How long it holds failovers back at most. Higher is slower when most hosts are really lost.",
+    )
+    observe_only_ms: int = Field(
+        10_000,
+        ge=100,
+        le=3_600_000,
+        description="A sidecar that no arbiter answered for this long says OBSERVE_ONLY. Its gate closed long before.",
+    )
+
+    def to_core(self) -> Detection:
+        """The same in nanoseconds; 0 stands for a default that follows from the other times."""
+        return Detection(
+            method=self.method,
+            phi_threshold=self.phi_threshold,
+            missed_max=self.missed_max,
+            window=self.window,
+            deviation_min_ns=(self.deviation_min_ms or 0) * MS,
+            first_heartbeat_ns=self.first_heartbeat_ms * MS,
+            learning_ns=(self.learning_ms or 0) * MS,
+            canary_late_ns=(self.canary_late_ms or 0) * MS,
+            correlated_min=self.correlated_min,
+            correlated_percent=self.correlated_percent,
+            correlated_max_ns=self.correlated_max_ms * MS,
+        )
 
 
 class HealthSettings(Section):
@@ -169,6 +309,14 @@ class ArbiterSettings(Section):
     """One arbiter."""
 
     id: Name = Field("arbiter-1", description="Unique among the arbiters.")
+    failovers_per_hour_max: int = Field(
+        30,
+        ge=0,
+        le=1_000_000,
+        description="The brake: after so many automatic failovers within an hour, of all groups together, vacant slots "
+        "wait for their last holder, an operator's failover or the hour to pass. 0 is off. Higher lets a fault spread "
+        "for longer.",
+    )
 
 
 class ReconcilerSettings(Section):
@@ -235,6 +383,7 @@ class Settings(Section):
     broker: BrokerSettings = Field(default_factory=lambda: BrokerSettings())
     timing: TimingSettings = Field(default_factory=lambda: TimingSettings())
     groups: dict[Name, GroupSettings] = Field(default_factory=dict, description="Failover groups by name.")
+    detection: DetectionSettings = Field(default_factory=lambda: DetectionSettings())
     health: HealthSettings = Field(default_factory=lambda: HealthSettings())
     component: ComponentSettings | None = None
     arbiter: ArbiterSettings = Field(default_factory=lambda: ArbiterSettings())
@@ -267,6 +416,7 @@ class Settings(Section):
                 active=each.active,
                 partitions=each.partitions,
                 failback_ns=each.failback_delay_ms * MS if each.failback == "delayed" else None,
+                policy=each.policy(),
             )
             for name, each in sorted(self.groups.items())
         )

@@ -9,41 +9,61 @@ acted upon by the leader only.
 """
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from sidecar.core.brakes import Brakes
+from sidecar.core.chronicle import Chronicle
+from sidecar.core.commands import GroupCommands
+from sidecar.core.degraded import Degraded
+from sidecar.core.explain import explain, history
 from sidecar.core.groups import GroupPlan
 from sidecar.core.halts import Halts
 from sidecar.core.leadership import Desk, Standing
 from sidecar.core.outputs import Event, Now, Origin, Output, Reply, Settle
 from sidecar.core.overview import status_report
+from sidecar.core.pauses import Pauses
 from sidecar.core.roster import Roster
-from sidecar.core.sanity import clip
+from sidecar.core.silence import Silence
 from sidecar.core.slots import Slots
 from sidecar.core.state import State
+from sidecar.core.suspicion import Detection
 from sidecar.core.timing import Timing
 from sidecar.core.verifier import Deadlines, Verifier
 from sidecar.messages.base import Message
-from sidecar.messages.control import CommandResult, FailoverRequest, Halt, Probe, ResumeRequest, StatusRequest
+from sidecar.messages.control import (
+    FailoverRequest,
+    Halt,
+    PauseRequest,
+    Probe,
+    ResumeRequest,
+    StatusRequest,
+    UnpauseRequest,
+)
+from sidecar.messages.detection import Canary
 from sidecar.messages.events import TermBegan
+from sidecar.messages.explain import ExplainRequest, HistoryRequest
 from sidecar.messages.health import Heartbeat, Released
 from sidecar.messages.journal import Record
 from sidecar.messages.orders import Absence, Evidence, OrderAborted, OrderCommitted, OrderIntent, OrderUnknown
 
 WAITING_MAX = 5_000
 """Inputs held during a campaign; further ones are handed back to the queue."""
-LAG_TICKS = 5
-"""An arbiter whose own ticks came this far apart was stopped or starved, and distrusts what it has not heard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What an arbiter is configured with. `operators` are broker users that may lower a level or move a slot."""
+    """What an arbiter is configured with. `operators` are broker users that may lower a level or move a slot.
+
+    `failovers_per_hour_max` is the global brake; 0 is none.
+    """
 
     name: str
     plans: tuple[GroupPlan, ...]
     timing: Timing
     deadlines: Deadlines
     operators: frozenset[str] = frozenset()
+    failovers_per_hour_max: int = 0
+    detection: Detection = field(default_factory=Detection)
 
 
 class Arbiter:
@@ -51,15 +71,21 @@ class Arbiter:
 
     def __init__(self, rules: Rules, author: str, now: Now) -> None:
         self.rules = rules
-        self.roster = Roster(rules.timing.heartbeat_ns, [member for plan in rules.plans for member in plan.members])
-        self.desk = Desk(author, rules.timing, now)
-        self.slots = Slots(rules.name, rules.plans, self.desk, self.roster, rules.timing)
-        self.halts = Halts(rules.name, rules.operators, self.desk)
         groups = {member: plan.name for plan in rules.plans for member in plan.members}
+        self.roster = Roster(rules.timing, groups, rules.detection)
+        self.desk = Desk(author, rules.timing, now)
+        self.chronicle = Chronicle()
+        self.brakes = Brakes(self.desk, self.chronicle, rules.failovers_per_hour_max)
+        self.pauses = Pauses(self.desk, self.chronicle)
+        self.slots = Slots(rules.name, rules.plans, self.desk, self.roster, rules.timing, self.brakes)
+        self.degraded = Degraded(rules.plans, self.desk, self.roster)
+        self.halts = Halts(rules.name, rules.operators, self.desk)
+        self.commands = GroupCommands(
+            rules.name, rules.plans, self.desk, self.slots, self.pauses, self.halts.operator_problem
+        )
+        self.silence = Silence(rules.name, rules.detection, rules.timing, self.desk, self.roster, groups, now)
         self.verifier = Verifier(rules.name, self.desk, groups, rules.deadlines)
         self.offset = -1
-        self._ticked_ns = now.boot_ns
-        self._judges_from_ns = now.boot_ns
         self._waiting: deque[tuple[Message, Origin]] = deque()
 
     @property
@@ -74,10 +100,16 @@ class Arbiter:
 
     # --- inputs ---
 
-    def on_health(self, message: Heartbeat | Released, origin: Origin, now: Now) -> list[Output]:
-        """A heartbeat or a release; every arbiter hears them, the leader acts."""
+    def canary(self, now: Now) -> Canary:
+        """This arbiter's heartbeat to itself, to be sent now and heard by `on_health`; see core/silence.py."""
+        return self.silence.canary(now.boot_ns)
+
+    def on_health(self, message: Heartbeat | Released | Canary, origin: Origin, now: Now) -> list[Output]:
+        """A heartbeat, a release or a canary; every arbiter hears them, the leader acts."""
         self.desk.begin(now)
-        if isinstance(message, Heartbeat):
+        if isinstance(message, Canary):
+            self.silence.hear_canary(message)
+        elif isinstance(message, Heartbeat):
             if self.roster.hear(message, origin, now.boot_ns) and self.leading:
                 self.halts.catch_up(message, origin)
                 self.slots.answer(message, now)
@@ -103,8 +135,11 @@ class Arbiter:
     def on_record(self, record: Record, offset: int, now: Now) -> list[Output]:
         """One record of the journal, in the log's order."""
         before = self.desk.standing
+        read_to = self.desk.log_state.position
         outputs = self.desk.read(record, now)
         self.offset = offset
+        if self.desk.log_state.position is not read_to:
+            self.chronicle.note(record, self.desk.log_state.last, now)
         if self.leading and before is not Standing.LEADING:
             outputs = [*outputs, *self._begin_term(now)]
         return [*outputs, *self._hand_back()]
@@ -116,17 +151,16 @@ class Arbiter:
     def tick(self, now: Now) -> list[Output]:
         """Time passes. To be called at least each tick_ns, after everything that has arrived was handed in.
 
-        Silence is judged only by a leader that was awake and could grant all along: one that lagged, or whose journal
-        stalled, gives everyone a whole holder's wait to be heard again.
+        Silence is judged only by a leader that was awake and could grant and hear all along; see core/silence.py.
         """
         outputs = self.desk.tick(now)
-        lagged = now.boot_ns - self._ticked_ns > LAG_TICKS * self.rules.timing.tick_ns
-        if lagged or not self.desk.may_grant(now):
-            self._judges_from_ns = now.boot_ns + self.rules.timing.holder_wait_ns
-        self._ticked_ns = now.boot_ns
+        self.desk.begin(now)
+        judging = self.silence.tick(now)
         if self.leading:
-            self.desk.begin(now)
-            self.slots.tick(now, judging=now.boot_ns >= self._judges_from_ns)
+            self.slots.tick(now, judging=judging)
+            self.pauses.tick(now)
+            if judging and self.slots.settled(now):
+                self.degraded.tick(now)
             self.verifier.tick(now)
         return [*outputs, *self.desk.finish(), *self._hand_back()]
 
@@ -135,7 +169,7 @@ class Arbiter:
     def _begin_term(self, now: Now) -> list[Output]:
         self.desk.begin(now)
         self.slots.begin_term()
-        self._judges_from_ns = now.boot_ns  # The takeover's own, longer wait is in Slots.ends_ns.
+        self.silence.begin_term(now)
         self.verifier.begin_term(now)
         began = TermBegan(arbiter=self.rules.name, term=self.desk.term, reason="its TermStarted was first in the log")
         self.desk.send(Event(began, "term-began"))
@@ -168,32 +202,17 @@ class Arbiter:
                 self.halts.raise_halt(message, origin)
             case ResumeRequest():
                 self.halts.resume(message, origin)
-            case FailoverRequest():
-                self._fail_over(message, origin, now)
+            case FailoverRequest() | PauseRequest() | UnpauseRequest():
+                self.commands.decide(message, origin, now)
             case StatusRequest():
                 report = status_report(self, message.request_id, now)
                 self.desk.send(Reply(report, origin))
+            case ExplainRequest():
+                self.desk.send(Reply(explain(self, message, now), origin))
+            case HistoryRequest():
+                self.desk.send(Reply(history(self, message), origin))
             case Probe():
                 pass  # It has nominated whoever read it; a leader needs no nomination.
             case _:
                 pass  # Of a known type, but not for this queue: acknowledged and forgotten.
         self.desk.send(Settle(origin.handle, "ack"))
-
-    def _fail_over(self, request: FailoverRequest, origin: Origin, now: Now) -> None:
-        plan = next((each for each in self.rules.plans if each.name == request.group), None)
-        problem = self.halts.operator_problem(origin.user)
-        if not problem and plan is None:
-            known = ", ".join(each.name for each in self.rules.plans) or "none"
-            problem = f"no group {clip(request.group)!r}; configured: {known}"
-        if not problem and plan is not None:
-            problem = self.slots.drain(
-                plan, to=request.to, actor=request.actor, reason=request.reason or "manual failover", now=now
-            )
-        result = CommandResult(
-            arbiter=self.rules.name,
-            request_id=request.request_id,
-            ok=not problem,
-            code="REFUSED" if problem else "DRAINING",
-            text=problem or f"the holder of {request.group} is asked to step down",
-        )
-        self.desk.send(Reply(result, origin))

@@ -22,6 +22,23 @@ class Mode(StrEnum):
     CLUSTER = "cluster"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What restrains or hastens a group's automatic moves. Every default is off; times in nanoseconds.
+
+    Members in `prefer` come before the others, those in `never` only when an operator names them. Sharing modes ignore
+    `prefer`: their spread must not depend on who else is there.
+    """
+
+    prefer: frozenset[str] = frozenset()
+    never: frozenset[str] = frozenset()
+    min_active: int = 0
+    block_window_ns: int = 0
+    backoff_ns: int = 0
+    backoff_max_ns: int = 0
+    unready_ns: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class GroupPlan:
     """A group as configured. `members` are in order of preference; `slots` are full names, `group/slot`.
@@ -34,6 +51,13 @@ class GroupPlan:
     members: tuple[str, ...]
     slots: tuple[str, ...]
     failback_ns: int | None = None
+    policy: Policy = Policy()
+
+    @property
+    def ranked(self) -> tuple[str, ...]:
+        """Who may be chosen automatically, most preferred first."""
+        able = [each for each in self.members if each not in self.policy.never]
+        return tuple(sorted(able, key=lambda each: each not in self.policy.prefer))
 
     @property
     def quorum(self) -> int:
@@ -54,6 +78,7 @@ def plan_group(
     active: int | None = None,
     partitions: tuple[str, ...] = (),
     failback_ns: int | None = None,
+    policy: Policy | None = None,
 ) -> GroupPlan:
     """The plan of a configured group.
 
@@ -70,16 +95,24 @@ def plan_group(
             names = partitions or numbered
         case Mode.CLUSTER:
             names = ("leader", *(partitions or numbered))
-    return GroupPlan(name, mode, members, tuple(f"{name}/{each}" for each in names), failback_ns)
+    return GroupPlan(name, mode, members, tuple(f"{name}/{each}" for each in names), failback_ns, policy or Policy())
 
 
 def choose(
-    plan: GroupPlan, slot: str, ready: Collection[str], holders: Mapping[str, str], *, wanted: str = "", avoid: str = ""
+    plan: GroupPlan,
+    slot: str,
+    ready: Collection[str],
+    holders: Mapping[str, str],
+    *,
+    wanted: str = "",
+    avoid: str = "",
+    barred: Collection[str] = (),
 ) -> str | None:
     """The member that should take the vacant `slot`, or None.
 
-    `ready` are the members that could act now; `holders` maps the group's held slots to members. `wanted` is an
-    operator's choice and wins if it can act; `avoid` is whoever is being moved away and loses to everybody else.
+    `ready` are the members that could act now, and count for the quorum; `holders` maps the group's held slots to
+    members. `wanted` is an operator's choice and wins if it can act, whatever the policy says of it; `barred` may not
+    be chosen otherwise; `avoid` is whoever is being moved away and loses to everybody else.
     """
     able = [each for each in plan.members if each in ready]
     if len(able) < plan.quorum:
@@ -89,6 +122,7 @@ def choose(
         able = [each for each in able if each not in taken]
     if wanted in able:
         return wanted
+    able = [each for each in plan.ranked if each in able and each not in barred]
     others = [each for each in able if each != avoid] or able
     if not others:
         return None

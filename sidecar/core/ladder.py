@@ -105,7 +105,9 @@ def forbidding(halts: Iterable[Halt], subject: Subject, *, kind: OrderKind, redu
 def level_of(halts: Iterable[Halt], subject: Subject) -> tuple[TradingState, bool]:
     """The strictest level in scope, and whether risk-reducing orders pass under all halts in scope."""
     found = [each for each in halts if concerns(each, subject)]
-    level = max((each.level for each in found), default=TradingState.ACTIVE)
+    if not found:
+        return TradingState.ACTIVE, True
+    level = max(each.level for each in found)
     reducing = all(
         permits(each.level, kind="NEW", reduces_risk=True, reducing_allowed=each.reducing_allowed) for each in found
     )

@@ -13,8 +13,9 @@ A gap is void because its author appends again from the first record it has not 
 """
 
 import hashlib
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 from sidecar.messages.codec import encode
 from sidecar.messages.journal import Record, TermStarted
@@ -32,8 +33,7 @@ class Verdict(Enum):
     VOID = "void"
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(msgspec.Struct, frozen=True, gc=False):
     """Where the log stands. `chain` is the BLAKE2b hash over all valid records so far, hexadecimal."""
 
     term: int = 0

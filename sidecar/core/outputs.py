@@ -1,25 +1,26 @@
 """What the arbiter's core asks its shell to do, as values.
 
 `Append` and `Campaign` go out at once; everything else is held back until the records it rests on were read back.
+What is made for every heartbeat is a msgspec Struct, which is made several times faster than a frozen dataclass.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from sidecar.messages.base import Message
 from sidecar.messages.journal import Record
 
 
-@dataclass(frozen=True, slots=True)
-class Now:
+class Now(msgspec.Struct, frozen=True, gc=False):
     """One moment: `boot_ns` (CLOCK_BOOTTIME) decides, `wall_ns` (CLOCK_REALTIME) is only written down."""
 
     boot_ns: int
     wall_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True, gc=False):
     """Where an input came from. `handle` names a delivery of the arbiters' queue that must be settled; 0 is none."""
 
     user: str = ""
@@ -28,15 +29,13 @@ class Origin:
     handle: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(msgspec.Struct, frozen=True):
     """Append this record to the journal; again and again until it is read back."""
 
     record: Record
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """Send this message to one queue; nothing happens when nobody waits there."""
 
     message: Message

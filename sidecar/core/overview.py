@@ -37,12 +37,25 @@ def status_report(arbiter: "Arbiter", request_id: str, now: Now) -> StatusReport
             _sidecar(arbiter, name, member, left, now) for name, member in sorted(arbiter.roster.members.items())
         ),
         orders=state.book.counts(),
+        missing=arbiter.silence.missing(now),
+        silence_unjudged=arbiter.silence.unjudged(now),
     )
 
 
 def _group(arbiter: "Arbiter", plan: GroupPlan, now: Now) -> GroupStatus:
+    reason = arbiter.state.degraded.get(plan.name)
     return GroupStatus(
-        group=plan.name, mode=str(plan.mode), slots=tuple(_slot(arbiter, each, now) for each in plan.slots)
+        group=plan.name,
+        mode=str(plan.mode),
+        slots=tuple(_slot(arbiter, each, now) for each in plan.slots),
+        degraded=reason is not None,
+        degraded_reason=reason or "",
+        pause=arbiter.pauses.status(plan.name, now),
+        waits=tuple(
+            wait
+            for slot in plan.slots
+            if slot not in arbiter.state.holders and (wait := arbiter.brakes.waits_for(plan, slot, now))
+        ),
     )
 
 
@@ -73,4 +86,6 @@ def _sidecar(arbiter: "Arbiter", name: str, member: Member, left: dict[str, int]
         silent_ns=now.boot_ns - member.heard_ns,
         lease_left_ns=left.get(name, 0),
         reasons=tuple(map(clip, heartbeat.reasons[:REASONS_MAX])),
+        suspected=arbiter.roster.suspected(name, now.boot_ns),
+        phi=arbiter.roster.level(name, now.boot_ns) if arbiter.rules.detection.method == "phi" else 0.0,
     )

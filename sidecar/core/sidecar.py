@@ -24,21 +24,24 @@ Tokens: nothing below the highest token seen for a slot is accepted, and nothing
 from collections import deque
 from dataclasses import dataclass
 
+import msgspec
+
 from sidecar.core.ladder import ControlMemory, Subject, concerns, forbidding, level_of, order_scopes, sentence
 from sidecar.core.page import Page
-from sidecar.core.timing import Timing
+from sidecar.core.timing import MS, Timing
 from sidecar.messages.base import Message, SlotToken, Token
 from sidecar.messages.control import ControlState, Halt, HaltAccepted, TradingState
 from sidecar.messages.health import Heartbeat, Lease, Released
 from sidecar.messages.local import GateStatus, OrderRequest
 from sidecar.messages.orders import OrderIntent
 
+OBSERVE_ONLY_NS = 10_000 * MS
+"""The default time without any answer after which a sidecar says that it can only watch."""
 SENT_MAX = 256
 """Heartbeats whose send time is remembered. At the default interval that is a minute, forty leases long."""
 
 
-@dataclass(frozen=True, slots=True)
-class WritePage:
+class WritePage(msgspec.Struct, frozen=True):
     """Write the gate page now, before anything else that follows."""
 
     page: Page
@@ -79,7 +82,15 @@ class Denial:
 class Sidecar:
     """One sidecar's state; every method takes the time and returns what must be done, in order."""
 
-    def __init__(self, component: str, group: str, timing: Timing, memory: ControlMemory, run: str = "") -> None:
+    def __init__(
+        self,
+        component: str,
+        group: str,
+        timing: Timing,
+        memory: ControlMemory,
+        run: str = "",
+        observe_only_ns: int = OBSERVE_ONLY_NS,
+    ) -> None:
         self.component = component
         self.group = group
         self.memory = memory
@@ -89,6 +100,8 @@ class Sidecar:
         self.standby_reason = "no component is attached"
         self._timing = timing
         self._run = run
+        self._observe_only_ns = observe_only_ns
+        self._answered_ns = 0
         self._seq = 0
         self._leased_seq = 0
         self._leased_n = 0
@@ -108,6 +121,7 @@ class Sidecar:
         self.incarnation = incarnation
         self._sent.clear()  # What was sent for another incarnation grants nothing to this one.
         self._ready, self._reasons = True, ()
+        self._answered_ns = now_ns
         self.standby_reason = "waiting for a lease"
         return [*outputs, self._page(now_ns)]
 
@@ -146,9 +160,10 @@ class Sidecar:
 
     def on_lease(self, lease: Lease, now_ns: int) -> list[Output]:
         """The leader's answer to a heartbeat of this incarnation; anything older or stranger changes nothing."""
-        sent_ns = next((at for seq, at in reversed(self._sent) if seq == lease.seq), None)  # Mostly the last.
+        sent_ns = self._sent_ns(lease.seq)
         if sent_ns is None or lease.incarnation != self.incarnation or not self.incarnation:
             return []
+        self._answered_ns = now_ns
         if lease.term < self._term or lease.seq < self._leased_seq:
             return []
         if lease.term == self._term and lease.seq == self._leased_seq and lease.n < self._leased_n:
@@ -157,9 +172,9 @@ class Sidecar:
             self.standby_reason = "a newer control state is on its way; the lease waits for it"
             return []
         self._term, self._leased_seq, self._leased_n = lease.term, lease.seq, lease.n
-        kept = tuple(sorted(each for each in lease.slots if self._acceptable(each)))
-        lost = tuple(each for each in self.slots if each not in kept)
-        refused = tuple(each for each in lease.slots if self._was_given_back(each))
+        kept = tuple(sorted(filter(self._acceptable, lease.slots)))
+        lost = tuple([each for each in self.slots if each not in kept])
+        refused = tuple(filter(self._was_given_back, lease.slots))
         self._highest.update({each.slot: each.token for each in kept})
         self.slots, self.standby_reason = kept, lease.standby_reason
         self.deadline_ns = sent_ns + max(0, min(lease.ttl_ns, self._timing.holder_lease_ns)) if kept else 0
@@ -180,6 +195,10 @@ class Sidecar:
     def holding(self, now_ns: int) -> bool:
         """Whether any slot is held under a lease that still runs."""
         return bool(self.slots) and now_ns < self.deadline_ns
+
+    def observe_only(self, now_ns: int) -> bool:
+        """Whether arbiters left this incarnation unanswered for so long that it can only watch."""
+        return bool(self.incarnation) and now_ns - self._answered_ns >= self._observe_only_ns
 
     def accepted(self, halt: Halt, closed_ns: int) -> HaltAccepted:
         """The acknowledgement of a halt, once its page has been written at `closed_ns`."""
@@ -264,6 +283,9 @@ class Sidecar:
             return sentence(halt) if halt else level.name
         if self.holding(now_ns):
             return ""
+        if self.observe_only(now_ns):
+            silent_s = (now_ns - self._answered_ns) // 10**9
+            return f"OBSERVE_ONLY: no arbiter has answered for {silent_s} s; it goes on sending heartbeats and health"
         if self.slots:
             return "the lease ran out: no arbiter answered a heartbeat in time"
         return self.standby_reason or "another member holds the slot"
@@ -285,6 +307,12 @@ class Sidecar:
         )
 
     # --- inside ---
+
+    def _sent_ns(self, seq: int) -> int | None:
+        for sent_seq, at_ns in reversed(self._sent):  # Mostly the last.
+            if sent_seq == seq:
+                return at_ns
+        return None
 
     def _acceptable(self, held: SlotToken) -> bool:
         highest = self._highest.get(held.slot)

@@ -8,33 +8,68 @@ Owns granting, renewing, vacating and draining. It must not know what a slot is 
 | held     | heartbeat of the holding incarnation              | held     | none (recorded in memory); Lease           |
 | held     | Released with the holder's token                  | vacant   | SlotVacated                                |
 | held     | silence: L after the last recorded grant          | vacant   | SlotVacated                                |
-| held     | operator's failover, or failback is due           | draining | SlotDraining; Lease without the slot       |
+| held     | operator's failover, or failback or health is due | draining | SlotDraining; Lease without the slot       |
 | draining | Released, or L after the last recorded grant      | vacant   | SlotVacated                                |
 
 A new leader knows no earlier grants, so it moves no silent holder's slot before L(leader) + L(holder) after its own
 TermStarted was read back. Renewals need no journal: they die with the leader, and that wait covers them.
 """
 
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from sidecar.core.brakes import Brakes
 from sidecar.core.groups import GroupPlan, choose
 from sidecar.core.leadership import Desk
 from sidecar.core.outputs import Event, Now, Reply
 from sidecar.core.roster import Member, Roster
 from sidecar.core.sanity import clip
 from sidecar.core.state import Holder
-from sidecar.core.timing import Timing
+from sidecar.core.stepping import Stepping
+from sidecar.core.timing import MS, Timing
 from sidecar.messages.base import SlotToken, Token
 from sidecar.messages.events import SlotEmptied, SlotMoved
 from sidecar.messages.health import Heartbeat, Lease, Released
-from sidecar.messages.journal import SlotDraining, SlotGranted, SlotVacated
+from sidecar.messages.journal import SlotDraining, SlotGranted, SlotTaken, SlotVacated
 
+FAILBACK, HEALTH = "failback", "health"
+"""Who asks for a drain that no operator asked for."""
 SETTLING_HEARTBEATS = 2
 """A new leader leaves vacant slots alone for this many heartbeats, so that the preferred member can be heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One slot that an operator's failover would move; `holder` is empty for a vacant one."""
+
+    slot: str
+    holder: str
+    chosen: str
+    lease_left_ns: int
+
+    @property
+    def sentence(self) -> str:
+        """The move in words."""
+        if not self.holder:
+            return f"{self.slot} is vacant and would go to {self.chosen}"
+        return (
+            f"{self.slot} would move from {self.holder} to {self.chosen} as soon as {self.holder} has closed its gate, "
+            f"at most {self.lease_left_ns // MS} ms from now"
+        )
 
 
 class Slots:
     """All slots of all groups, at one leader's desk."""
 
-    def __init__(self, name: str, plans: tuple[GroupPlan, ...], desk: Desk, roster: Roster, timing: Timing) -> None:
+    def __init__(
+        self,
+        name: str,
+        plans: tuple[GroupPlan, ...],
+        desk: Desk,
+        roster: Roster,
+        timing: Timing,
+        brakes: Brakes,
+    ) -> None:
         self._name = name
         self._plans = plans
         self._group_of = {member: plan for plan in plans for member in plan.members}
@@ -42,6 +77,8 @@ class Slots:
         self._desk = desk
         self._roster = roster
         self._timing = timing
+        self._brakes = brakes
+        self._stepping = Stepping(desk, roster, brakes)
         self._granted_ns: dict[str, int] = {}
 
     def plan_of(self, component: str) -> GroupPlan | None:
@@ -51,6 +88,7 @@ class Slots:
     def begin_term(self) -> None:
         """A new leadership knows nothing of what earlier ones recorded in memory."""
         self._granted_ns.clear()
+        self._stepping.begin_term()
 
     # --- inputs ---
 
@@ -61,6 +99,8 @@ class Slots:
             self._lease(member, now)
             plan = self._group_of.get(heartbeat.component)
             if plan is not None:
+                self._stepping.hear(heartbeat, now)
+                self._note_taken(plan, heartbeat)
                 self._assign(plan, now)  # Only where this heartbeat can matter: a heartbeat must stay cheap.
 
     def released(self, released: Released, now: Now) -> None:
@@ -72,24 +112,41 @@ class Slots:
             ):
                 self._vacate(each.slot, holder, clip(f"released: {released.reason}"), now)
 
-    def drain(self, plan: GroupPlan, *, to: str, actor: str, reason: str, now: Now) -> str:
-        """Ask the holders of a group to step down; why not, as a sentence, or empty."""
-        held = [slot for slot in plan.slots if slot in self._desk.state.holders]
-        if not held:
-            return f"group {plan.name!r} has no holder now: a slot is granted as soon as a member is ready"
+    def planned(self, plan: GroupPlan, *, to: str, now: Now, only: str = "") -> tuple[tuple[Move, ...], str]:
+        """What an operator's failover would do now, slot by slot; or why it can do nothing, as a sentence.
+
+        With `only` it concerns the slots that this component holds.
+        """
         if to and to not in plan.members:
-            return f"{clip(to)!r} is not in group {plan.name!r}: name one of {', '.join(plan.members)}"
+            return (), f"{clip(to)!r} is not in group {plan.name!r}: name one of {', '.join(plan.members)}"
         if to and self._roster.fresh(to, now.boot_ns) is None:
-            return f"{to!r} could not act now: see `sidecar status`"
-        holders = self._desk.state.holders
-        moved = [
-            slot
-            for slot in held
-            if self._choice(slot, now, wanted=to, avoid=holders[slot].component) not in (None, holders[slot].component)
-        ]
-        for slot in moved:
-            self._drain(slot, to=to, actor=actor, reason=reason, now=now)
-        return "" if moved else f"no other ready member of group {plan.name!r} could take over"
+            return (), f"{to!r} could not act now: see `sidecar status`"
+        held = {slot: each.component for slot, each in self._desk.state.holders.items()}
+        moves = []
+        for slot in plan.slots:
+            holder = held.get(slot, "")
+            if only and holder != only:
+                continue
+            chosen = self._choice(slot, now, wanted=to, avoid=holder, asked=True, held=held)
+            if chosen is None or chosen == holder or (to and chosen != to):
+                continue
+            moves.append(Move(slot, holder, chosen, max(0, self.ends_ns(slot) - now.boot_ns) if holder else 0))
+            held[slot] = chosen
+        if not moves:
+            return (), f"no other ready member of group {plan.name!r} could take over"
+        if not any(each.holder for each in moves) and not self._desk.may_grant(now):
+            return (), "the arbiter's own records do not come back from the journal now: ask again"
+        return tuple(moves), ""
+
+    def move(self, moves: tuple[Move, ...], to: str, actor: str, reason: str, now: Now) -> bool:
+        """Do what was planned for an operator; whether any holder was asked to step down."""
+        for each in moves:
+            if each.holder:
+                self._drain(each.slot, to=to, actor=actor, reason=reason, now=now)
+            elif self._desk.may_grant(now):
+                cause, member = clip(f"{reason} (by {actor})"), self._roster.members[each.chosen]
+                self._grant(each.slot, member, now, cause=cause, previous="", actor=clip(actor))
+        return any(each.holder for each in moves)
 
     def tick(self, now: Now, *, judging: bool) -> None:
         """End leases that ran out (if silence is to be judged now), start failbacks that are due, fill vacancies."""
@@ -97,7 +154,7 @@ class Slots:
             if judging and slot in self._plan_of_slot and now.boot_ns >= self.ends_ns(slot):
                 self._vacate(slot, holder, "silence: the lease ran out", now)
         for plan in self._plans:
-            self._fail_back(plan, now)
+            self._step_down(plan, now)
             self._assign(plan, now)
 
     def ends_ns(self, slot: str) -> int:
@@ -106,16 +163,40 @@ class Slots:
         granted_ns = self._granted_ns.get(slot)
         return floor_ns if granted_ns is None else max(floor_ns, granted_ns + self._timing.holder_wait_ns)
 
+    def settled(self, now: Now) -> bool:
+        """Whether this leadership has lasted long enough for everybody to have been heard."""
+        return now.boot_ns >= self._desk.led_since_ns + SETTLING_HEARTBEATS * self._timing.heartbeat_ns
+
+    def line(self, slot: str, now: Now) -> tuple[str, ...]:
+        """Who would take the slot if nobody held it now, next first, its present holder left out; for people."""
+        holder = self._desk.state.holders.get(slot)
+        avoid = holder.component if holder else ""
+        line: list[str] = []
+        while (chosen := self._choice(slot, now, wanted="", avoid=avoid, passed=line)) not in (None, avoid):
+            line.append(str(chosen))
+        return tuple(line)
+
     # --- inside ---
 
     def _assign(self, plan: GroupPlan, now: Now) -> None:
         """Grant every vacant slot of this group that somebody could take."""
-        settled_ns = self._desk.led_since_ns + SETTLING_HEARTBEATS * self._timing.heartbeat_ns
-        if now.boot_ns < settled_ns:
+        if not self.settled(now):
             return
         for slot in plan.slots:
             if slot not in self._desk.state.holders:
                 self._fill(slot, now)
+
+    def _note_taken(self, plan: GroupPlan, heartbeat: Heartbeat) -> None:
+        """Write down, once a token, that its holder acts: for the history and for the backoff of promotions."""
+        if heartbeat.role != "ACTIVE":
+            return
+        state = self._desk.state
+        for slot in plan.slots:
+            holder = state.holders.get(slot)
+            if holder is None or holder.incarnation != heartbeat.incarnation:
+                continue
+            if state.history.awaits(slot, holder.token):
+                self._desk.emit(SlotTaken(slot=slot, token=holder.token))
 
     def _lease(self, member: Member, now: Now) -> None:
         heartbeat = member.heartbeat
@@ -169,39 +250,91 @@ class Slots:
         draining = self._desk.state.draining.get(slot)
         if draining is not None:
             cause = clip(f"{draining.reason} (by {draining.actor})")
+        heard_ms_ago, suspected_ms_ago = self._ages_ms(holder, now)
         self._desk.emit(
             SlotVacated(
-                slot=slot, component=holder.component, incarnation=holder.incarnation, token=holder.token, cause=cause
+                slot=slot,
+                component=holder.component,
+                incarnation=holder.incarnation,
+                token=holder.token,
+                cause=cause,
+                last_heard_ms_ago=heard_ms_ago,
+                suspected_ms_ago=suspected_ms_ago,
             )
         )
         emptied = SlotEmptied(
             arbiter=self._name, slot=slot, component=holder.component, token=holder.token, cause=cause
         )
         self._desk.send(Event(emptied, f"slot-emptied.{group_name(slot)}"))
-        self._fill(slot, now, cause=cause, wanted=draining.to if draining else "", avoid=holder.component)
+        wanted, actor = (draining.to, draining.actor) if draining else ("", "")
+        self._fill(
+            slot,
+            now,
+            cause=cause,
+            wanted=wanted,
+            avoid=holder.component,
+            asked=draining is not None,
+            actor="" if actor in (FAILBACK, HEALTH) else actor,
+        )
 
-    def _fill(self, slot: str, now: Now, *, cause: str = "vacant", wanted: str = "", avoid: str = "") -> None:
+    def _ages_ms(self, holder: Holder, now: Now) -> tuple[int | None, int | None]:
+        """How long ago the holder was last heard and began to be suspected; None where it was not."""
+        member = self._roster.members.get(holder.component)
+        if member is None or member.heartbeat.incarnation != holder.incarnation:
+            return None, None
+        heard_ms_ago = (now.boot_ns - member.heard_ns) // MS
+        return heard_ms_ago, None if member.suspected_ns is None else (now.boot_ns - member.suspected_ns) // MS
+
+    def _fill(
+        self,
+        slot: str,
+        now: Now,
+        *,
+        cause: str = "vacant",
+        wanted: str = "",
+        avoid: str = "",
+        asked: bool = False,
+        actor: str = "",
+    ) -> None:
         if not self._desk.may_grant(now):
             return
-        chosen = self._choice(slot, now, wanted=wanted, avoid=avoid)
+        chosen = self._choice(slot, now, wanted=wanted, avoid=avoid, asked=asked)
         if chosen is not None:
-            self._grant(slot, self._roster.members[chosen], now, cause=cause, previous=avoid)
+            self._grant(slot, self._roster.members[chosen], now, cause=cause, previous=avoid, actor=actor)
 
-    def _choice(self, slot: str, now: Now, *, wanted: str, avoid: str) -> str | None:
-        """Who should take the slot: ready, and not ahead of the journal's control version (see `_renewable`)."""
+    def _choice(
+        self,
+        slot: str,
+        now: Now,
+        *,
+        wanted: str,
+        avoid: str,
+        passed: Collection[str] = (),
+        asked: bool = False,
+        held: Mapping[str, str] | None = None,
+    ) -> str | None:
+        """Who should take the slot: ready, not restrained, and not ahead of the journal's control version.
+
+        A move that was `asked` for is decided already, so that a pause or the brake does not leave it half done.
+        """
         plan = self._plan_of_slot[slot]
         holders, version = self._desk.state.holders, self._desk.state.control_version
         ready = [
             each for each in self._ready(plan, now) if self._roster.members[each].heartbeat.control_version <= version
         ]
-        others = {each: holders[each].component for each in plan.slots if each in holders and each != slot}
-        return choose(plan, slot, ready, others, wanted=wanted, avoid=avoid)
+        if held is None:
+            held = {each: holders[each].component for each in plan.slots if each in holders}
+        others = {each: held[each] for each in plan.slots if each in held and each != slot}
+        barred = self._brakes.barred(plan, slot, now, last=avoid, asked=asked).union(passed)
+        return choose(plan, slot, ready, others, wanted=wanted, avoid=avoid, barred=barred)
 
-    def _grant(self, slot: str, member: Member, now: Now, *, cause: str, previous: str) -> None:
+    def _grant(self, slot: str, member: Member, now: Now, *, cause: str, previous: str, actor: str = "") -> None:
         heartbeat = member.heartbeat
         token = Token(self._desk.term, self._desk.state.epochs.get(slot, 0) + 1)
         component, incarnation = heartbeat.component, heartbeat.incarnation
-        self._desk.emit(SlotGranted(slot=slot, component=component, incarnation=incarnation, token=token, cause=cause))
+        self._desk.emit(
+            SlotGranted(slot=slot, component=component, incarnation=incarnation, token=token, cause=cause, actor=actor)
+        )
         self._lease(member, now)
         moved = SlotMoved(
             arbiter=self._name,
@@ -221,21 +354,18 @@ class Slots:
         if member is not None and member.heartbeat.incarnation == holder.incarnation and self._desk.may_grant(now):
             self._lease(member, now)  # Without the slot: the holder closes and releases without waiting.
 
-    def _fail_back(self, plan: GroupPlan, now: Now) -> None:
-        """Give a slot back to a more preferred member that has been ready for long enough."""
-        if plan.failback_ns is None or plan.shares:
-            return
-        state = self._desk.state
-        held = {slot: state.holders[slot].component for slot in plan.slots if slot in state.holders}
-        if any(slot in state.draining for slot in held):
-            return
-        for slot, component in held.items():
-            for better in plan.members[: plan.members.index(component)] if component in plan.members else ():
-                member = self._roster.fresh(better, now.boot_ns)
-                if better in held.values() or member is None:
-                    continue
-                if now.boot_ns - member.ready_since_ns >= plan.failback_ns:
-                    self._drain(slot, to=better, actor="failback", reason=f"{better} is preferred and ready", now=now)
+    def _step_down(self, plan: GroupPlan, now: Now) -> None:
+        """Drain the living holders that are due to step down without an operator."""
+        due = self._stepping.failback(plan, now)
+        if due is not None:
+            slot, better = due
+            self._drain(slot, to=better, actor=FAILBACK, reason=f"{better} is preferred and ready", now=now)
+        for slot, reason in self._stepping.unhealthy(plan, now):
+            holder = self._desk.state.holders[slot].component
+            chosen = self._choice(slot, now, wanted="", avoid=holder)
+            if chosen not in (None, holder):
+                self._drain(slot, to=str(chosen), actor=HEALTH, reason=reason, now=now)
+                if not plan.shares:
                     return
 
 

@@ -10,11 +10,25 @@ from dataclasses import dataclass
 import msgspec
 
 from sidecar.core.bounded import drop_oldest
+from sidecar.core.history import History
 from sidecar.core.log import Position, Verdict, advance, judge
 from sidecar.core.orders import OrderBook
 from sidecar.messages.base import Token
 from sidecar.messages.control import Halt
-from sidecar.messages.journal import HaltLifted, HaltRaised, Record, SlotDraining, SlotGranted, SlotVacated
+from sidecar.messages.journal import (
+    GroupDegraded,
+    GroupPaused,
+    GroupRestored,
+    HaltLifted,
+    HaltRaised,
+    PauseEnded,
+    Record,
+    SlotDraining,
+    SlotGranted,
+    SlotTaken,
+    SlotVacated,
+    Ticked,
+)
 
 LIFTED_MAX = 10_000
 """Lifted halts that are remembered, so that a sidecar which missed the lifting can be told."""
@@ -37,10 +51,14 @@ class State:
         self.holders: dict[str, Holder] = {}
         self.epochs: dict[str, int] = {}
         self.draining: dict[str, SlotDraining] = {}
+        self.last: dict[str, Holder] = {}
+        self.degraded: dict[str, str] = {}
+        self.paused: dict[str, GroupPaused] = {}
         self.halts: dict[str, Halt] = {}
         self.lifted: dict[str, None] = {}
         self.control_version = 0
         self.book = OrderBook()
+        self.history = History()
 
     def apply(self, record: Record) -> Verdict:
         """Fold one record if it is valid; the verdict says whether it was."""
@@ -50,15 +68,32 @@ class State:
         self.position = advance(self.position, record)
         fact = record.fact
         match fact:
+            case Ticked():
+                pass  # It says only that its author was there; by far the most frequent fact.
             case SlotGranted():
+                self.history.apply(record)
                 self.holders[fact.slot] = Holder(fact.component, fact.incarnation, fact.token)
                 self.epochs[fact.slot] = fact.token.epoch
                 self.draining.pop(fact.slot, None)
             case SlotVacated():
+                self.history.apply(record)
                 self.holders.pop(fact.slot, None)
+                self.last[fact.slot] = Holder(fact.component, fact.incarnation, fact.token)
                 self.draining.pop(fact.slot, None)
+            case SlotTaken():
+                self.history.apply(record)
             case SlotDraining():
+                holder = self.holders.get(fact.slot)
+                self.history.apply(record, holder.component if holder else "")
                 self.draining[fact.slot] = fact
+            case GroupDegraded():
+                self.degraded[fact.group] = fact.reason
+            case GroupRestored():
+                self.degraded.pop(fact.group, None)
+            case GroupPaused():
+                self.paused[fact.group] = fact
+            case PauseEnded():
+                self.paused.pop(fact.group, None)
             case HaltRaised():
                 self.halts[fact.halt.halt_id] = fact.halt
                 self.control_version += 1
@@ -76,8 +111,9 @@ class State:
         twin = State()
         twin.position, twin.control_version = self.position, self.control_version
         twin.holders, twin.epochs, twin.draining = dict(self.holders), dict(self.epochs), dict(self.draining)
+        twin.last, twin.degraded, twin.paused = dict(self.last), dict(self.degraded), dict(self.paused)
         twin.halts, twin.lifted = dict(self.halts), dict(self.lifted)
-        twin.book = self.book.copy()
+        twin.book, twin.history = self.book.copy(), self.history.copy()
         return twin
 
     def digest(self) -> str:
@@ -87,8 +123,12 @@ class State:
             [(slot, each.component, each.incarnation, each.token) for slot, each in sorted(self.holders.items())],
             sorted(self.epochs.items()),
             sorted(self.draining),
+            [(slot, each.component, each.incarnation, each.token) for slot, each in sorted(self.last.items())],
+            sorted(self.degraded.items()),
+            sorted(self.paused.items()),
             sorted(self.halts),
             self.control_version,
             self.book.counts(),
+            tuple(self.history),
         )
         return hashlib.blake2b(msgspec.json.encode(parts), digest_size=16).hexdigest()

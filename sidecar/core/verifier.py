@@ -17,12 +17,13 @@ import heapq
 from dataclasses import dataclass
 from decimal import Decimal
 
-from sidecar.core.ladder import Subject, forbidding, sentence
+from sidecar.core.ladder import Subject, forbidding, permits, sentence
 from sidecar.core.leadership import Desk
 from sidecar.core.orders import ABSENCES_NEEDED, Order, contradiction, fill_key
 from sidecar.core.outputs import Event, Now, Origin, Reply
 from sidecar.core.sanity import TEXT_MAX, clip, intent_problem, report_problem
 from sidecar.core.timing import MS
+from sidecar.messages.control import TradingState
 from sidecar.messages.events import BreakFound, OrderChanged
 from sidecar.messages.journal import (
     AbsenceSeen,
@@ -133,6 +134,7 @@ class Verifier:
             (None if repeated else self._duplicate_problem(intent))
             or self._token_problem(intent)
             or self._halt_problem(intent)
+            or self._degraded_problem(intent)
             or self._number_problem(intent)
             or ("", "")
         )
@@ -169,6 +171,14 @@ class Verifier:
         halts = self._desk.state.halts.values()
         halt = forbidding(halts, subject, kind=intent.kind, reduces_risk=intent.reduces_risk)
         return (halt.level.name, sentence(halt)) if halt is not None else None
+
+    def _degraded_problem(self, intent: OrderIntent) -> tuple[str, str] | None:
+        group = self._groups.get(intent.component, "")
+        reason = self._desk.state.degraded.get(group)
+        state = TradingState.REDUCING
+        if reason is None or permits(state, kind=intent.kind, reduces_risk=intent.reduces_risk, reducing_allowed=True):
+            return None
+        return state.name, f"group {group} is degraded to {state.name}: {reason}"
 
     def _number_problem(self, intent: OrderIntent) -> tuple[str, str] | None:
         if intent.kind == "CANCEL":

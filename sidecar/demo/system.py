@@ -4,6 +4,8 @@ Owns their starting and their end. It must not know why one is killed.
 """
 
 import asyncio
+import os
+import signal
 from dataclasses import dataclass, field
 
 from sidecar.demo.launcher import Launcher, ProcessRole, ProcessSpec, Running
@@ -28,6 +30,13 @@ class System:
         """kill -9."""
         self._meant_to_die.add((role, name))
         await self._running[role, name].kill()
+
+    def signal(self, role: ProcessRole, name: str, number: signal.Signals) -> None:
+        """Send it a signal, SIGSTOP or SIGCONT for example. ProcessLookupError when it is no process, or gone."""
+        pid = self._running[role, name].pid
+        if pid is None or not self.alive(role, name):
+            raise ProcessLookupError(f"{role} {name} is no process that runs")
+        os.kill(pid, number)
 
     def alive(self, role: ProcessRole, name: str) -> bool:
         """Whether it runs now."""

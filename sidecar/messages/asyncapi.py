@@ -7,12 +7,12 @@ bindings 0.3.0). It must not know queues; the exchanges' names are held to `brok
 from inspect import cleandoc
 from typing import Any, Final
 
-from sidecar.messages import control, events, health, orders
+from sidecar.messages import control, detection, events, explain, health, orders
 from sidecar.messages.base import Message, message_type
 
 REPLIES: Final = "replies"
 CHANNELS: Final[dict[str, tuple[type[Message], ...]]] = {
-    "sidecar.health": (health.Heartbeat, health.Released, health.HealthReport),
+    "sidecar.health": (health.Heartbeat, health.Released, health.HealthReport, detection.Canary),
     "sidecar.control": (control.Halt, control.ControlState),
     "sidecar.orders": (
         orders.OrderIntent,
@@ -23,7 +23,15 @@ CHANNELS: Final[dict[str, tuple[type[Message], ...]]] = {
         orders.Evidence,
         orders.Absence,
     ),
-    "sidecar.commands": (control.ResumeRequest, control.FailoverRequest, control.StatusRequest),
+    "sidecar.commands": (
+        control.ResumeRequest,
+        control.FailoverRequest,
+        control.PauseRequest,
+        control.UnpauseRequest,
+        control.StatusRequest,
+        explain.ExplainRequest,
+        explain.HistoryRequest,
+    ),
     "sidecar.events": (
         events.TermBegan,
         events.SlotMoved,
@@ -31,6 +39,10 @@ CHANNELS: Final[dict[str, tuple[type[Message], ...]]] = {
         events.ControlChanged,
         events.OrderChanged,
         events.BreakFound,
+        detection.MemberSuspected,
+        detection.MemberMissing,
+        detection.MemberHeard,
+        detection.CorrelatedSilence,
         orders.EvidenceWanted,
     ),
     REPLIES: (
@@ -40,6 +52,8 @@ CHANNELS: Final[dict[str, tuple[type[Message], ...]]] = {
         control.CommandResult,
         control.Probe,
         events.StatusReport,
+        explain.ExplainReport,
+        explain.HistoryReport,
         orders.OrderGranted,
         orders.OrderDenied,
         orders.ReportRecorded,

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from sidecar.messages import control, events, health, journal, orders
+from sidecar.messages import control, detection, events, explain, health, journal, orders
 from sidecar.messages.base import WIRE_BYTES_MAX, Message, message_type
 
 WIRE_TYPES: Final[dict[str, type[Message]]] = {
@@ -24,6 +24,8 @@ WIRE_TYPES: Final[dict[str, type[Message]]] = {
         control.ControlState,
         control.ResumeRequest,
         control.FailoverRequest,
+        control.PauseRequest,
+        control.UnpauseRequest,
         control.StatusRequest,
         control.CommandResult,
         control.Probe,
@@ -44,7 +46,16 @@ WIRE_TYPES: Final[dict[str, type[Message]]] = {
         events.ControlChanged,
         events.OrderChanged,
         events.BreakFound,
+        detection.Canary,
+        detection.MemberSuspected,
+        detection.MemberMissing,
+        detection.MemberHeard,
+        detection.CorrelatedSilence,
         events.StatusReport,
+        explain.ExplainRequest,
+        explain.ExplainReport,
+        explain.HistoryRequest,
+        explain.HistoryReport,
     )
 }
 

@@ -73,7 +73,11 @@ class ResumeRequest(Message, frozen=True, kw_only=True, tag="resume-request.v1")
 
 
 class FailoverRequest(Message, frozen=True, kw_only=True, tag="failover-request.v1"):
-    """An operator moves a group's slots away from their holders, to `to` where it is named."""
+    """An operator moves a group's slots away from their holders, to `to` where it is named.
+
+    Vacant slots are granted at once, past pauses, windows and the brake. With `dry_run` the answer (code DRY_RUN) says
+    what would happen, and nothing does. With `holder` only the slots of that component move.
+    """
 
     SENDER: ClassVar[str] = "actor"
     request_id: str
@@ -81,6 +85,29 @@ class FailoverRequest(Message, frozen=True, kw_only=True, tag="failover-request.
     actor: str
     reason: str
     to: str = ""
+    dry_run: bool = False
+    holder: str = ""
+
+
+class PauseRequest(Message, frozen=True, kw_only=True, tag="pause-request.v1"):
+    """An operator stops automatic failovers of a group for `duration_ns`, at most a day; a repeated one starts anew."""
+
+    SENDER: ClassVar[str] = "actor"
+    request_id: str
+    group: str
+    actor: str
+    reason: str
+    duration_ns: int
+
+
+class UnpauseRequest(Message, frozen=True, kw_only=True, tag="unpause-request.v1"):
+    """An operator ends a group's pause before its time."""
+
+    SENDER: ClassVar[str] = "actor"
+    request_id: str
+    group: str
+    actor: str
+    reason: str
 
 
 class StatusRequest(Message, frozen=True, kw_only=True, tag="status-request.v1"):

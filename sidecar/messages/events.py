@@ -92,16 +92,35 @@ class SlotStatus(msgspec.Struct, frozen=True, kw_only=True):
     draining: bool = False
 
 
+class PauseStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a group has no automatic failovers now, by whom, and for how long still."""
+
+    actor: str
+    reason: str
+    left_ns: int
+
+
 class GroupStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One failover group."""
+    """One failover group.
+
+    `degraded` says that its trading state is REDUCING because too few slots are held, `degraded_reason` how few.
+    `waits` says for each vacant slot that is deliberately not granted now what it waits for.
+    """
 
     group: str
     mode: str
     slots: tuple[SlotStatus, ...]
+    degraded: bool = False
+    degraded_reason: str = ""
+    pause: PauseStatus | None = None
+    waits: tuple[str, ...] = ()
 
 
 class SidecarStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One sidecar as the leader hears it. `silent_ns` is the age of its last heartbeat."""
+    """One sidecar as the leader hears it. `silent_ns` is the age of its last heartbeat.
+
+    `suspected` says that this silence is longer than its rhythm explains; `phi` how much (0 with the fixed detector).
+    """
 
     component: str
     group: str
@@ -112,6 +131,8 @@ class SidecarStatus(msgspec.Struct, frozen=True, kw_only=True):
     silent_ns: int
     lease_left_ns: int
     reasons: tuple[str, ...] = ()
+    suspected: bool = False
+    phi: float = 0.0
 
 
 class OrderCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,7 +151,9 @@ class OrderCounts(msgspec.Struct, frozen=True, kw_only=True):
 class StatusReport(Message, frozen=True, kw_only=True, tag="status-report.v1"):
     """The leader's view of everything, at one applied offset of the journal.
 
-    It grows with the number of sidecars, at about 300 bytes each, and goes to whoever asked for it only.
+    It grows with the number of sidecars, at about 300 bytes each, and goes to whoever asked for it only. `missing` are
+    configured components that were not heard by their first deadline; `silence_unjudged` says why silent holders keep
+    their slots for now, and is empty when silence is judged.
     """
 
     SENDER: ClassVar[str] = "arbiter"
@@ -146,3 +169,5 @@ class StatusReport(Message, frozen=True, kw_only=True, tag="status-report.v1"):
     groups: tuple[GroupStatus, ...]
     sidecars: tuple[SidecarStatus, ...]
     orders: OrderCounts
+    missing: tuple[str, ...] = ()
+    silence_unjudged: str = ""

@@ -1,7 +1,7 @@
 """Journal records: decided facts, in the past tense, in the order of the log.
 
 A `Record` is what one stream entry holds. `term` and `n` decide whether it is valid (see `core/log.py`); `at_ns`
-is the deciding arbiter's CLOCK_REALTIME, for people and audits only: no fold may read it.
+is the deciding arbiter's CLOCK_REALTIME, for people and audits: the history keeps it, and no promise rests on it.
 """
 
 import msgspec
@@ -26,23 +26,40 @@ class Ticked(Fact, frozen=True, kw_only=True, tag="Ticked"):
 
 
 class SlotGranted(Fact, frozen=True, kw_only=True, tag="SlotGranted"):
-    """A slot went to an incarnation. Renewals are not journaled; a new holder or token is."""
+    """A slot went to an incarnation. Renewals are not journaled; a new holder or token is.
+
+    `actor` is the operator who asked for it; empty for an automatic one.
+    """
 
     slot: str
     component: str
     incarnation: str
     token: Token
     cause: str
+    actor: str = ""
 
 
 class SlotVacated(Fact, frozen=True, kw_only=True, tag="SlotVacated"):
-    """A slot lost its holder: released by it, or its lease ran out."""
+    """A slot lost its holder: released by it, or its lease ran out.
+
+    `last_heard_ms_ago` is when the leader last heard that incarnation, None if it never did, `suspected_ms_ago` when it
+    began to suspect it, None if it did not; for people.
+    """
 
     slot: str
     component: str
     incarnation: str
     token: Token
     cause: str
+    last_heard_ms_ago: int | None = None
+    suspected_ms_ago: int | None = None
+
+
+class SlotTaken(Fact, frozen=True, kw_only=True, tag="SlotTaken"):
+    """The new holder was heard to act for the first time. Written once a token; it gives no right."""
+
+    slot: str
+    token: Token
 
 
 class SlotDraining(Fact, frozen=True, kw_only=True, tag="SlotDraining"):
@@ -50,6 +67,36 @@ class SlotDraining(Fact, frozen=True, kw_only=True, tag="SlotDraining"):
 
     slot: str
     to: str
+    actor: str
+    reason: str
+
+
+class GroupDegraded(Fact, frozen=True, kw_only=True, tag="GroupDegraded"):
+    """Fewer than `min_active` slots of a group are held by live holders: its new-risk orders are denied."""
+
+    group: str
+    reason: str
+
+
+class GroupRestored(Fact, frozen=True, kw_only=True, tag="GroupRestored"):
+    """Enough slots of the group are held again."""
+
+    group: str
+
+
+class GroupPaused(Fact, frozen=True, kw_only=True, tag="GroupPaused"):
+    """An operator stopped automatic failovers of a group for this long."""
+
+    group: str
+    actor: str
+    reason: str
+    duration_ns: int
+
+
+class PauseEnded(Fact, frozen=True, kw_only=True, tag="PauseEnded"):
+    """The pause ran out, or an operator ended it."""
+
+    group: str
     actor: str
     reason: str
 
@@ -132,7 +179,12 @@ AnyFact = (
     | Ticked
     | SlotGranted
     | SlotVacated
+    | SlotTaken
     | SlotDraining
+    | GroupDegraded
+    | GroupRestored
+    | GroupPaused
+    | PauseEnded
     | HaltRaised
     | HaltLifted
     | OrderPrecommitted

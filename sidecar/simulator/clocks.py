@@ -6,8 +6,11 @@ Owns the event queue and the conversion between true and local time. It must not
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from sidecar.core.timing import PPM
+from sidecar.core.timing import MS, PPM
+
+S = 1_000 * MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +34,18 @@ class Agenda:
 
     def __init__(self) -> None:
         self.now_ns = 0
-        self._events: list[tuple[int, int, Callable[[], None]]] = []
+        self._events: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._added = 0
 
-    def after(self, delay_ns: int, event: Callable[[], None]) -> None:
-        """Let `event` happen `delay_ns` from now."""
+    def after(self, delay_ns: int, event: Callable[..., None], *arguments: Any) -> None:
+        """Let `event(*arguments)` happen `delay_ns`, at least 0, from now."""
         self._added += 1
-        heapq.heappush(self._events, (self.now_ns + max(0, delay_ns), self._added, event))
+        heapq.heappush(self._events, (self.now_ns + delay_ns, self._added, event, arguments))
 
     def run_until(self, end_ns: int) -> None:
         """Let everything happen up to `end_ns`."""
-        while self._events and self._events[0][0] <= end_ns:
-            self.now_ns, _, event = heapq.heappop(self._events)
-            event()
+        events, pop = self._events, heapq.heappop
+        while events and events[0][0] <= end_ns:
+            self.now_ns, _, event, arguments = pop(events)
+            event(*arguments)
         self.now_ns = end_ns

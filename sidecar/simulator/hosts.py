@@ -1,36 +1,44 @@
 """Simulated processes around the real cores: what the shells `agent/` and `arbiter/` do, in virtual time.
 
-Owns crashing, stopping and resuming. A stopped process handles nothing and then everything at once, late; a crashed
-one forgets all that is not in the journal (or, for a sidecar, on its disk).
+Owns crashing, stopping and resuming, also between two outputs of one decision. A stopped process handles nothing and
+then everything at once, late; a crashed one forgets all that is not in the journal (or, for a sidecar, on its disk).
 """
 
 from collections import deque
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from sidecar.core.arbiter import Arbiter, Rules
 from sidecar.core.ladder import ControlMemory
-from sidecar.core.outputs import Append, AskNominee, Broadcast, Now, Origin, Output, Reply, Settle
+from sidecar.core.outputs import Append, AskNominee, Broadcast, Now, Origin, Reply
 from sidecar.core.page import Page
-from sidecar.core.sidecar import Output as SidecarOutput
 from sidecar.core.sidecar import Publish, SaveControl, Sidecar, WritePage
 from sidecar.core.timing import Timing
 from sidecar.messages.base import Message
 from sidecar.messages.control import ControlState, Halt, TradingState
-from sidecar.messages.health import Heartbeat, Lease, Released
+from sidecar.messages.health import Lease
 from sidecar.messages.journal import Record
 from sidecar.simulator.clocks import Agenda, HostClock
 from sidecar.simulator.invariants import Referee
+
+OPERATOR = Origin(user="operator", handle=1)
+NOBODY = Origin()
 
 
 class Wires(Protocol):
     """The simulated broker, as processes use it."""
 
-    def to_arbiters(self, message: Heartbeat | Released, sender: str) -> None:
+    def to_arbiters(self, message: Message, sender: str) -> None:
         """To every arbiter's own queue; may be lost, late or repeated."""
+
+    def to_itself(self, message: Message, sender: str) -> None:
+        """An arbiter's canary, through the broker and back: all but its author ignore it."""
 
     def to_sidecar(self, message: Message, component: str, sender: str) -> None:
         """To one sidecar's queue; may be lost, late or repeated."""
+
+    def to_all_sidecars(self, message: Message, sender: str) -> None:
+        """To every sidecar's queue; may be lost, late or repeated."""
 
     def append(self, record: Record, sender: str) -> None:
         """To the stream: in its author's order, read by all in one order."""
@@ -40,7 +48,11 @@ class Wires(Protocol):
 
 
 class Host:
-    """A process that can be stopped and resumed."""
+    """A process that can be stopped, resumed and killed, and tripped at an effect.
+
+    `trip` is a pair of an output's type and what then happens to this process, just before that output or, with
+    `trip_after`, just after it.
+    """
 
     def __init__(self, name: str, agenda: Agenda, clock: HostClock) -> None:
         self.name = name
@@ -49,27 +61,61 @@ class Host:
         self.alive = True
         self.life = 0
         self.stopped = False
-        self._late: deque[tuple[int, Callable[[], None]]] = deque()
+        self.trip: tuple[type, Callable[[], None]] | None = None
+        self.trip_after = False
+        self._late: deque[tuple[int, Callable[..., None], tuple[Any, ...]]] = deque()
 
     @property
     def local_ns(self) -> int:
         """What this host's clock reads now."""
         return self.clock.local_ns(self.agenda.now_ns)
 
-    def run(self, work: Callable[[], None]) -> None:
+    def run(self, work: Callable[..., None], *arguments: Any) -> None:
         """Do it now, or when the process is resumed; never if it has crashed by then."""
         if self.stopped:
-            self._late.append((self.life, work))
+            self._late.append((self.life, work, arguments))
         elif self.alive:
-            work()
+            work(*arguments)
 
     def resume(self) -> None:
         """Go on after SIGSTOP: everything that waited happens now."""
         self.stopped = False
         while self._late and not self.stopped:
-            life, work = self._late.popleft()
+            life, work, arguments = self._late.popleft()
             if self.alive and life == self.life:
-                work()
+                work(*arguments)
+
+    def crash(self) -> None:
+        """kill -9: what is neither in the journal nor on disk nor in the gate page is gone."""
+        self.alive, self.stopped, self.trip = False, False, None
+        self.life += 1
+        self._late.clear()
+
+    def perform(self, outputs: Sequence[object]) -> None:
+        """Do what a decision asks for, in order, unless the process is stopped or killed in between."""
+        if self.trip is None:
+            for output in outputs:
+                self.effect(output)
+            return
+        for done, output in enumerate(outputs):
+            if not self.trip_after and self._tripped(output, outputs[done:]):
+                return
+            self.effect(output)
+            if self.trip_after and self._tripped(output, outputs[done + 1 :]):
+                return
+
+    def effect(self, output: object) -> None:
+        """Do one output."""
+        raise NotImplementedError
+
+    def _tripped(self, output: object, rest: Sequence[object]) -> bool:
+        if self.trip is None or type(output) is not self.trip[0]:
+            return False
+        happen, self.trip, life = self.trip[1], None, self.life
+        happen()
+        if self.stopped:
+            self._late.appendleft((life, self.perform, (rest,)))
+        return self.stopped or self.life != life
 
 
 class SidecarHost(Host):
@@ -87,75 +133,74 @@ class SidecarHost(Host):
 
     def beat(self, interval_ns: int) -> None:
         """Heartbeats for ever, while the process lives."""
-        life = self.life
+        self._beat_again(self.life, interval_ns)
 
-        def again() -> None:
-            if self.life == life:
-                self.run(self._heartbeat)
-                self.agenda.after(interval_ns, again)
-
-        again()
+    def _beat_again(self, life: int, interval_ns: int) -> None:
+        if self.life == life:
+            self.run(self._heartbeat)
+            self.agenda.after(interval_ns, self._beat_again, life, interval_ns)
 
     def attach(self) -> None:
         """The component starts, as a new incarnation."""
         self._runs += 1
-        self._do(self.core.attach(f"{self.name}~{self.life}~{self._runs}", self.local_ns))
-        self._heartbeat()
+        self.perform(self.core.attach(f"{self.name}~{self.life}~{self._runs}", self.local_ns))
+        self.run(self._heartbeat)
 
     def detach(self) -> None:
         """The component dies; its sidecar notices."""
-        self._do(self.core.detach("killed", self.local_ns))
+        self.perform(self.core.detach("killed", self.local_ns))
 
     def deliver(self, message: Message) -> None:
         """A lease, a control state or a halt arrives."""
-        if isinstance(message, Lease):
-            self._do(self.core.on_lease(message, self.local_ns))
+        kind = type(message)
+        if kind is Lease:
+            self.perform(self.core.on_lease(message, self.local_ns))  # type: ignore[arg-type]  # By its exact type.
         elif isinstance(message, ControlState):
-            self._do(self.core.on_control(message, self.local_ns))
+            self.perform(self.core.on_control(message, self.local_ns))
         elif isinstance(message, Halt):
-            self._do(self.core.on_halt(message, self.local_ns))
-
-    def crash(self) -> None:
-        """The sidecar is killed: the page it last wrote stays as it is, and closes by its deadline."""
-        self.alive, self.stopped = False, False
-        self.life += 1
+            self.perform(self.core.on_halt(message, self.local_ns))
 
     def restart(self, timing: Timing) -> None:
         """A new sidecar process: it closes the page first, then starts like any other."""
         for slot in self._shown:
-            self._referee.closed(slot, self.core.incarnation, self.agenda.now_ns)
+            self._referee.closed(slot, self._incarnation_shown, self.agenda.now_ns)
         self._shown = frozenset()
         self.core = Sidecar(self.name, self.core.group, timing, self.memory, run=str(self.life))
         self.alive = True
         self.beat(timing.heartbeat_ns)
         self.attach()
 
-    def _heartbeat(self) -> None:
-        self._wires.to_arbiters(self.core.heartbeat(self.local_ns), self.name)
+    def effect(self, output: object) -> None:
+        """Write the page, publish, or keep the halts on disk."""
+        if isinstance(output, WritePage):
+            self._show(output.page)
+        elif isinstance(output, Publish):
+            self._wires.to_arbiters(output.message, self.name)
+        elif isinstance(output, SaveControl):
+            self.memory = output.memory
 
-    def _do(self, outputs: list[SidecarOutput]) -> None:
-        for output in outputs:
-            match output:
-                case WritePage(page):
-                    self._show(page)
-                case Publish(Released() as released):
-                    self._wires.to_arbiters(released, self.name)
-                case SaveControl(memory):
-                    self.memory = memory
-                case _:
-                    pass
+    def _heartbeat(self) -> None:
+        heartbeat = self.core.heartbeat(self.local_ns)
+        if self.trip is None:
+            self._wires.to_arbiters(heartbeat, self.name)
+        else:
+            self.perform([Publish(heartbeat)])
 
     def _show(self, page: Page) -> None:
         now_ns, incarnation = self.agenda.now_ns, page.incarnation
-        passing = self.core.slots if page.trading_state is TradingState.ACTIVE else ()
-        shown = frozenset(each.slot for each in passing)
-        for slot in self._shown - shown:
-            self._referee.closed(slot, self._incarnation_shown, now_ns)
-        for each in passing:
+        slots = self.core.slots if incarnation == self.core.incarnation else ()
+        passing = slots if page.trading_state is TradingState.ACTIVE and page.deadline_ns else ()
+        shown = frozenset([each.slot for each in passing])
+        if shown != self._shown or incarnation != self._incarnation_shown:
+            for slot in self._shown:
+                if slot not in shown or incarnation != self._incarnation_shown:
+                    self._referee.closed(slot, self._incarnation_shown, now_ns)
+            self._shown, self._incarnation_shown = shown, incarnation
+        if passing:
             until_ns = self.clock.true_ns(page.deadline_ns)
             if until_ns > now_ns:
-                self._referee.opened(each.slot, incarnation, each.token, until_ns, now_ns)
-        self._shown, self._incarnation_shown = shown, incarnation
+                for each in passing:
+                    self._referee.opened(each.slot, incarnation, each.token, until_ns, now_ns)
 
 
 class ArbiterHost(Host):
@@ -166,58 +211,69 @@ class ArbiterHost(Host):
         self._rules = rules
         self._wires = wires
         self.read_to = 0
+        self._next_canary_ns = 0
         self.core = self._new_core()
 
     def tick(self) -> None:
         """Time passes, for ever, while the process lives."""
-        life = self.life
+        self._tick_again(self.life)
 
-        def again() -> None:
-            if self.life == life:
-                self.run(lambda: self._do(self.core.tick(self._now())))
-                self.agenda.after(self._rules.timing.tick_ns // 2, again)
+    def _tick_again(self, life: int) -> None:
+        if self.life == life:
+            self.run(self._tick)
+            self.agenda.after(self._rules.timing.tick_ns // 2, self._tick_again, life)
 
-        again()
+    def _tick(self) -> None:
+        now = self._now()
+        outputs = self.core.tick(now)
+        if outputs:
+            self.perform(outputs)
+        if now.boot_ns >= self._next_canary_ns and not self.stopped and self.alive:
+            self._next_canary_ns = now.boot_ns + self._rules.timing.heartbeat_ns
+            self._wires.to_itself(self.core.canary(now), self.name)
 
-    def hear(self, message: Heartbeat | Released) -> None:
+    def hear_canary(self, canary: Any) -> None:
+        """Its own canary arrives."""
+        self.core.on_health(canary, NOBODY, self._now())
+
+    def hear(self, message: Any) -> None:
         """A heartbeat or release arrives."""
-        self._do(self.core.on_health(message, Origin(reply_to=message.component), self._now()))
+        outputs = self.core.on_health(message, Origin(reply_to=message.component), self._now())
+        if outputs:
+            self.perform(outputs)
 
     def read(self, record: Record, offset: int) -> None:
         """The next record of the journal arrives."""
-        self._do(self.core.on_record(record, offset, self._now()))
+        outputs = self.core.on_record(record, offset, self._now())
+        if outputs:
+            self.perform(outputs)
 
     def take(self, message: Message) -> None:
         """A message was read from the arbiters' queue; whoever sent it sends it again until it is journaled."""
-        self._do(self.core.on_queue(message, Origin(user="operator", handle=1), self._now()))
-
-    def crash(self) -> None:
-        """kill -9: all that is not in the journal is gone."""
-        self.alive, self.stopped = False, False
-        self.life += 1
+        self.perform(self.core.on_queue(message, OPERATOR, self._now()))
 
     def restart(self) -> None:
         """A new process reads the journal from its start."""
-        self.alive, self.read_to = True, 0
+        self.alive, self.read_to, self._next_canary_ns = True, 0, 0
         self.core = self._new_core()
         self.tick()
+
+    def effect(self, output: object) -> None:
+        """Append, or send; the simulation settles nothing and has nobody who listens to events."""
+        if isinstance(output, Reply):
+            if output.origin.reply_to:
+                self._wires.to_sidecar(output.message, output.origin.reply_to, self.name)
+        elif isinstance(output, Append):
+            self._wires.append(output.record, self.name)
+        elif isinstance(output, Broadcast):
+            self._wires.to_all_sidecars(output.message, self.name)
+        elif isinstance(output, AskNominee):
+            self._wires.ask_nominee(self.name)
 
     def _new_core(self) -> Arbiter:
         return Arbiter(self._rules, f"{self.name}#{self.life}", self._now())
 
     def _now(self) -> Now:
-        return Now(self.local_ns, self.local_ns)
-
-    def _do(self, outputs: list[Output]) -> None:
-        for output in outputs:
-            match output:
-                case Append(record):
-                    self._wires.append(record, self.name)
-                case Reply(message, origin):
-                    self._wires.to_sidecar(message, origin.reply_to, self.name)
-                case Broadcast(message):
-                    self._wires.to_sidecar(message, "", self.name)
-                case AskNominee():
-                    self._wires.ask_nominee(self.name)
-                case Settle():
-                    pass
+        """The wall clocks of all hosts agree: nothing may rest on them, and ages read from the journal make sense."""
+        true_ns = self.agenda.now_ns
+        return Now(self.clock.local_ns(true_ns), true_ns)

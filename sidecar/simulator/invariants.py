@@ -1,23 +1,32 @@
 """What must hold in true time, checked as it happens.
 
 Owns the invariants: at most one incarnation's gate passes for a slot at any true moment (G1); a gate passes only under
-a grant that stands in the journal (G5); once a halt is journaled every gate is closed when the leases then held run
-out, and opens again only when it is lifted (G2, G3); and once all is healed every slot has a holder again. It must not
-look into any core's beliefs: it sees gate pages, as a component would, and the journal, as an auditor would.
+a grant that stands in the journal (G5); tokens never go down, neither at a gate nor in the journal, which is what the
+commit verifier goes by; once a halt is journaled every gate is closed when the leases then held run out, and opens
+again only when it is lifted (G2, G3); nothing fails over where nothing failed, nor past the brake; and once all is
+healed every slot has a holder again. It must not look into any core's beliefs: it sees gate pages, as a component
+would, and the journal, as an auditor would.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sidecar.messages.base import Token
+from sidecar.simulator.clocks import S
+
+NOBODY = Token(0, 0)
 
 
 @dataclass(slots=True)
 class Claim:
-    """An open gate: until `until_ns` of true time, plus `effect_ns` for what passed it at the last moment."""
+    """An open gate: until `until_ns` of true time, plus `effect_ns` for what passed it at the last moment.
+
+    `signed_ns` is the last sign of life: when the page was last written.
+    """
 
     incarnation: str
     token: Token
-    from_ns: int
+    signed_ns: int
     until_ns: int
     effect_ns: int
 
@@ -33,16 +42,23 @@ class Violation:
 
 
 class Referee:
-    """Watches every gate page of one run."""
+    """Watches every gate page of one run, and measures what it sees; `say` is told each gate's opening and closing."""
 
-    def __init__(self, seed: int, effect_ns: int, lease_ns: int) -> None:
+    def __init__(self, seed: int, effect_ns: int, lease_ns: int, say: Callable[[str], None] | None = None) -> None:
         self.violations: list[Violation] = []
         self.holders_seen: dict[str, int] = {}
+        self.failover_ms: list[float] = []
+        self.no_holder_ns = 0
+        self._say = say
         self._seed = seed
         self._effect_ns = effect_ns
         self._lease_ns = lease_ns
         self._granted: set[tuple[str, str, Token]] = set()
+        self._newest: dict[str, Token] = {}
         self._closed_from_ns: int | None = None
+        self._unaware_until_ns = 0
+        self._halts_seen = 0
+        self._halts_at: dict[str, int] = {}
         self._claims: dict[str, dict[str, Claim]] = {}
 
     def opened(self, slot: str, incarnation: str, token: Token, until_ns: int, now_ns: int) -> None:
@@ -52,21 +68,19 @@ class Referee:
         if self._closed_from_ns is not None and until_ns > self._closed_from_ns:
             self._violated(now_ns, "halt wins", f"{incarnation} opens {slot} although a halt is journaled")
         claims = self._claims.setdefault(slot, {})
-        for other in claims.values():
-            if other.incarnation != incarnation and other.until_ns + other.effect_ns > now_ns:
-                self._violated(
-                    now_ns,
-                    "one holder",
-                    f"{incarnation} ({token}) opens {slot} while {other.incarnation} ({other.token}) "
-                    f"may act for another {(other.until_ns + other.effect_ns - now_ns) / 1e6:.1f} ms",
-                )
-            if other.incarnation != incarnation and other.token >= token:
-                self._violated(now_ns, "tokens rise", f"{incarnation} opens {slot} with {token} after {other.token}")
         mine = claims.get(incarnation)
+        if mine is not None and len(claims) == 1 and token == mine.token and mine.until_ns > now_ns:
+            mine.signed_ns, mine.until_ns, mine.effect_ns = now_ns, until_ns, self._effect_ns
+            return
+        self._judge(slot, incarnation, token, now_ns)
+        self._measure(slot, incarnation, now_ns)
         if mine is None:
             self.holders_seen[slot] = self.holders_seen.get(slot, 0) + 1
             claims.clear()  # Older claims were judged above; only the newest can still matter.
         claims[incarnation] = Claim(incarnation, token, now_ns, until_ns, self._effect_ns)
+        self._halts_at[slot] = self._halts_seen
+        if self._say is not None:
+            self._say(f"gate   {slot} open for {incarnation} under {token}")
 
     def closed(self, slot: str, incarnation: str, now_ns: int) -> None:
         """The page was closed by its writer, before or after its deadline, and the slot may be given back.
@@ -74,18 +88,34 @@ class Referee:
         What passed just before meets the commit verifier, which knows the new token (DESIGN sections 6.3 and 6.5).
         """
         claim = self._claims.get(slot, {}).get(incarnation)
-        if claim is not None:
-            claim.until_ns, claim.effect_ns = min(claim.until_ns, now_ns), 0
+        if claim is None:
+            return
+        if self._say is not None:
+            self._say(
+                f"gate   {slot} closed by {incarnation}{'' if claim.until_ns > now_ns else ', its lease was over'}"
+            )
+        claim.until_ns, claim.effect_ns = min(claim.until_ns, now_ns), 0
+        claim.signed_ns = max(claim.signed_ns, claim.until_ns)
 
-    def granted(self, slot: str, incarnation: str, token: Token) -> None:
+    def granted(self, slot: str, incarnation: str, token: Token, now_ns: int) -> None:
         """A valid record that grants this was stored."""
         self._granted.add((slot, incarnation, token))
+        newest = self._newest.get(slot, NOBODY)
+        if token <= newest:
+            self._violated(now_ns, "tokens rise", f"the journal grants {slot} with {token} after {newest}")
+        self._newest[slot] = max(token, newest)
+
+    def led(self, unaware_ns: int, now_ns: int) -> None:
+        """A term began. Its predecessor may renew for another `unaware_ns`, until its own lease ends, if it has not
+        read that yet; a halt that falls into that time is only then out of its reach."""
+        self._unaware_until_ns = now_ns + unaware_ns
 
     def halted(self, now_ns: int) -> None:
         """A valid record that halts everything was stored."""
+        self._halts_seen += 1
         if self._closed_from_ns is not None:
             return
-        self._closed_from_ns = now_ns + self._lease_ns
+        self._closed_from_ns = max(now_ns, self._unaware_until_ns) + self._lease_ns
         for slot, claims in self._claims.items():
             for each in claims.values():
                 if each.until_ns > self._closed_from_ns:
@@ -95,14 +125,53 @@ class Referee:
         """No halt is in force any more."""
         self._closed_from_ns = None
 
+    def moved_in_peace(self, slot: str, cause: str, now_ns: int) -> None:
+        """A slot failed over although nothing has failed in this run."""
+        self._violated(now_ns, "no failover in peace", f"{slot} moved without any fault: {cause}")
+
+    def over_the_limit(self, slot: str, failovers: int, now_ns: int) -> None:
+        """A slot failed over although the brake was on."""
+        self._violated(now_ns, "failover limit", f"{slot} moved although the brake was on: failover {failovers}")
+
     def held(self, slot: str, now_ns: int) -> bool:
         """Whether some gate passes for the slot now."""
         return any(each.until_ns > now_ns for each in self._claims.get(slot, {}).values())
 
-    def healed(self, slot: str, now_ns: int) -> None:
-        """All faults ended long enough ago: the slot must be held."""
+    def healed(self, slot: str, now_ns: int, bound_ns: int) -> None:
+        """All faults ended `bound_ns` ago: the slot must be held."""
         if not self.held(slot, now_ns):
-            self._violated(now_ns, "liveness", f"{slot} has no holder although all is healed")
+            self._measure(slot, "", now_ns)
+            self._violated(now_ns, "liveness", f"{slot} has no holder {bound_ns / S:.1f} s after all was healed")
+
+    # --- inside ---
+
+    def _judge(self, slot: str, incarnation: str, token: Token, now_ns: int) -> None:
+        for other in self._claims[slot].values():
+            if other.incarnation == incarnation:
+                continue
+            if other.until_ns + other.effect_ns > now_ns:
+                self._violated(
+                    now_ns,
+                    "one holder",
+                    f"{incarnation} ({token}) opens {slot} while {other.incarnation} ({other.token}) "
+                    f"may act for another {(other.until_ns + other.effect_ns - now_ns) / 1e6:.1f} ms",
+                )
+            if other.token >= token:
+                self._violated(now_ns, "tokens rise", f"{incarnation} opens {slot} with {token} after {other.token}")
+
+    def _measure(self, slot: str, incarnation: str, now_ns: int) -> None:
+        """How long nobody could act, and from the last sign of life of one holder to the next one's opening.
+
+        Neither is counted across a halt, during which no gate is meant to pass.
+        """
+        last = max(self._claims.get(slot, {}).values(), key=lambda each: each.until_ns, default=None)
+        if last is None or self._halts_at.get(slot) != self._halts_seen:
+            return
+        self.no_holder_ns += max(0, now_ns - last.until_ns)
+        if incarnation and incarnation != last.incarnation:
+            self.failover_ms.append((now_ns - last.signed_ns) / 1e6)
 
     def _violated(self, now_ns: int, rule: str, text: str) -> None:
         self.violations.append(Violation(self._seed, now_ns, rule, text))
+        if self._say is not None:
+            self._say(f"BROKEN {rule}: {text}")

@@ -55,6 +55,15 @@ async def test_gate_opens_with_a_lease() -> None:
             assert status.incarnation == session.incarnation
 
 
+async def test_a_won_slot_is_told_at_once() -> None:
+    """The sidecar says that it acts when its gate has opened, not only with the next regular heartbeat."""
+    rare = {"heartbeat_ms": 19_000, "holder_lease_ms": 58_000, "holder_wait_ms": 60_000}  # Longer than our patience.
+    async with world() as here, here.sidecar(timing=rare) as client, client.session() as session:
+        await session.until_open(PATIENCE_S)
+        acting = await here.arbiter.saw(Heartbeat, lambda each: each.role == "ACTIVE")
+        assert acting.incarnation == session.incarnation
+
+
 async def test_session_end_closes_then_releases() -> None:
     """When the session ends the page is closed first, and then the slots are given back."""
     async with world() as here, here.sidecar() as client:

@@ -7,12 +7,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol, TypeVar
 
 import aio_pika
-from faults.proxy import Proxy
 
 from sidecar.broker.interface import Broker, Delivery, Outgoing, Subscription
 from sidecar.broker.memory import MemoryBroker, MemoryHub
 from sidecar.broker.rabbit import RabbitBroker
 from sidecar.broker.topology import QueueSpec
+from sidecar.demo.proxy import Proxy
 
 PATIENCE_S = 15.0
 

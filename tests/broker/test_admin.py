@@ -3,12 +3,12 @@
 import aio_pika
 import pytest
 from broker_sites import unique
-from faults.proxy import Proxy
 from yarl import URL
 
 from sidecar.broker import admin
 from sidecar.broker.interface import BrokerAway
 from sidecar.broker.topology import EXCHANGES, QUEUES, QueueSpec
+from sidecar.demo.proxy import Proxy
 
 pytestmark = pytest.mark.broker
 

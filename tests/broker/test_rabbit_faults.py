@@ -7,13 +7,13 @@ import aio_pika
 import pamqp.frame
 import pytest
 from broker_sites import PATIENCE_S, Box, RabbitSite, rabbit_site, to
-from faults.proxy import Proxy
 from pamqp.commands import Connection
 from pamqp.common import FieldTable
 from yarl import URL
 
 from sidecar.broker.interface import BrokerAway, Outgoing, PublishFailed, Subscription, TopologyConflict
 from sidecar.broker.rabbit import RabbitBroker
+from sidecar.demo.proxy import Proxy
 
 pytestmark = pytest.mark.broker
 

@@ -48,6 +48,13 @@ def test_version() -> None:
         ("resume", "--reason", "x"),
         ("resume", "h1", "--all", "--reason", "x"),
         ("failover", "execution"),
+        ("switchover", "execution"),
+        ("drain", "exec-a"),
+        ("explain",),
+        ("history", "--last", "0"),
+        ("pause", "execution", "--reason", "x"),
+        ("pause", "execution", "--reason", "x", "--for", "10"),
+        ("pause", "execution", "--reason", "x", "--for", "0m"),
         ("no-such-command",),
     ],
 )
@@ -80,7 +87,19 @@ def test_embedded_is_for_the_demo(tmp_path: Path) -> None:
     assert "broker.embedded" in result.stderr
 
 
-@pytest.mark.parametrize("command", [("status",), ("halt", "--reason", "x"), ("resume", "h1", "--reason", "x")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("status",),
+        ("halt", "--reason", "x"),
+        ("resume", "h1", "--reason", "x"),
+        ("explain", "execution"),
+        ("history",),
+        ("switchover", "execution", "--reason", "x"),
+        ("drain", "exec-a", "--reason", "x"),
+        ("pause", "execution", "--reason", "x", "--for", "10m"),
+    ],
+)
 def test_no_broker(nowhere: Path, command: tuple[str, ...]) -> None:
     """Without a broker a command ends with exit code 4 and one sentence, which holds no password."""
     result = call(*command, "--config", nowhere, "--timeout", "0.5")

@@ -9,7 +9,7 @@ import pytest
 from sidecar.broker.interface import Delivery, Outgoing, Subscription
 from sidecar.broker.memory import MemoryBroker, MemoryHub
 from sidecar.broker.topology import ARBITER_QUEUE, QUEUES, control_queue
-from sidecar.client.operator import HaltProgress, NoAnswer, Operator
+from sidecar.client.operator import HaltProgress, NoAnswer, Operator, Refused
 from sidecar.messages.base import Message, message_type
 from sidecar.messages.codec import Malformed, decode, encode
 from sidecar.messages.control import (
@@ -17,11 +17,14 @@ from sidecar.messages.control import (
     FailoverRequest,
     Halt,
     HaltAccepted,
+    PauseRequest,
     ResumeRequest,
     StatusRequest,
     TradingState,
+    UnpauseRequest,
 )
 from sidecar.messages.events import OrderCounts, SidecarStatus, StatusReport
+from sidecar.messages.explain import ExplainReport, ExplainRequest, HistoryReport, HistoryRequest
 
 ARBITER = "arbiter-1"
 
@@ -55,8 +58,22 @@ class Peer:
         match message:
             case StatusRequest(request_id=request_id):
                 self._answer(delivery, self._status(request_id))
-            case ResumeRequest(request_id=request_id) | FailoverRequest(request_id=request_id):
+            case (
+                ResumeRequest(request_id=request_id)
+                | FailoverRequest(request_id=request_id)
+                | PauseRequest(request_id=request_id)
+                | UnpauseRequest(request_id=request_id)
+            ):
                 self._answer(delivery, self._result(request_id))
+            case HistoryRequest(request_id=request_id):
+                self._answer(delivery, HistoryReport(arbiter=ARBITER, request_id=request_id, failovers=()))
+            case ExplainRequest(request_id=request_id, group="execution"):
+                report = ExplainReport(
+                    arbiter=ARBITER, request_id=request_id, term=1, group="execution", mode="m", slots=(), members=()
+                )
+                self._answer(delivery, report)
+            case ExplainRequest(request_id=request_id):
+                self._answer(delivery, self._result(request_id, ok=False))
             case Halt(halt_id=halt_id):
                 self._answer(delivery, self._result(halt_id))
 
@@ -92,8 +109,9 @@ class Peer:
             )
         )
 
-    def _result(self, request_id: str) -> CommandResult:
-        return CommandResult(arbiter=ARBITER, request_id=request_id, ok=self.result_ok, code="DONE", text="as asked")
+    def _result(self, request_id: str, *, ok: bool | None = None) -> CommandResult:
+        ok = self.result_ok if ok is None else ok
+        return CommandResult(arbiter=ARBITER, request_id=request_id, ok=ok, code="DONE", text="as asked")
 
     def _status(self, request_id: str) -> StatusReport:
         return StatusReport(
@@ -205,6 +223,35 @@ async def test_requests(hub: MemoryHub, operator: Operator) -> None:
     assert (resume.actor, resume.halt_id, resume.reason) == ("alice", "h-1", "over")
     assert isinstance(failover, FailoverRequest)
     assert (failover.group, failover.to, failover.reason) == ("execution", "b", "drill")
+
+
+async def test_questions(hub: MemoryHub, operator: Operator) -> None:
+    """Explain and history are answered with their reports, and a refusal is an error with the arbiter's sentence."""
+    found = await peer(hub, "a")
+    assert (await operator.explain("execution")).group == "execution"
+    assert (await operator.history("execution", last=3)).failovers == ()
+    asked = found.heard[-1]
+    assert isinstance(asked, HistoryRequest)
+    assert (asked.actor, asked.group, asked.last) == ("alice", "execution", 3)
+    with pytest.raises(Refused, match="as asked"):
+        await operator.explain("executon")
+
+
+async def test_pauses(hub: MemoryHub, operator: Operator) -> None:
+    """Pause and unpause carry the group, who asks, why and for how long."""
+    found = await peer(hub, "a")
+    assert (await operator.pause("execution", "network works", 90.0)).ok
+    assert (await operator.unpause("execution", "over")).ok
+    pause, unpause = found.heard[-2:]
+    assert isinstance(pause, PauseRequest)
+    assert (pause.group, pause.actor, pause.reason, pause.duration_ns) == (
+        "execution",
+        "alice",
+        "network works",
+        90 * 10**9,
+    )
+    assert isinstance(unpause, UnpauseRequest)
+    assert unpause.reason == "over"
 
 
 async def test_request_is_repeated(hub: MemoryHub, operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:

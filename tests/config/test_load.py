@@ -9,6 +9,7 @@ import pytest
 
 from sidecar.config.load import ConfigError, load_settings
 from sidecar.config.models import Settings
+from sidecar.core.groups import Policy
 
 SECRET = "hunter2"
 PAIR = {"groups": {"execution": {"components": ["exec-a", "exec-b"]}}}
@@ -266,4 +267,46 @@ def test_wrong_scheme(tmp_path: Path) -> None:
     assert (
         text
         == "broker.urls.0: the URL must begin with amqp:// or amqps://, for example amqp://user:password@host:5672/"
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"preference": {"exec-c": "prefer"}}, "'exec-c', which is not in components"),
+        ({"preference": {"exec-a": "never", "exec-b": "never"}}, "nobody could act"),
+        ({"preference": {"exec-a": "always"}}, "preference"),
+        ({"min_active": 2}, "min_active is 2 but there are 1 slots"),
+        ({"block_window_ms": -1}, "block_window_ms"),
+    ],
+)
+def test_policies_that_cannot_hold(tmp_path: Path, fields: dict[str, Any], says: str) -> None:
+    """A group's policy that contradicts its members or slots is refused with what to change."""
+    group = {"components": ["exec-a", "exec-b"], **fields}
+    assert says in refusal(tmp_path, {"groups": {"execution": group}})
+
+
+def test_policies_reach_the_core(tmp_path: Path) -> None:
+    """Every policy field arrives at the core, in its units."""
+    group = {
+        "components": ["exec-a", "exec-b"],
+        "mode": "n_plus_one",
+        "active": 2,
+        "preference": {"exec-b": "prefer", "exec-a": "never"},
+        "min_active": 2,
+        "block_window_ms": 7,
+        "promotion_backoff_ms": 8,
+        "promotion_backoff_max_ms": 5,
+        "unready_failover_ms": 9,
+    }
+    (plan,) = load(tmp_path, {"groups": {"execution": group}}).plans()
+    assert plan.ranked == ("exec-b",)
+    assert plan.policy == Policy(
+        prefer=frozenset({"exec-b"}),
+        never=frozenset({"exec-a"}),
+        min_active=2,
+        block_window_ns=7_000_000,
+        backoff_ns=8_000_000,
+        backoff_max_ns=8_000_000,
+        unready_ns=9_000_000,
     )

@@ -1,5 +1,6 @@
 """The arbiter's core as a whole: crashes between append and answer, one fold for everybody, hostile input."""
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -7,12 +8,22 @@ from desks import PAIR, Desk, fold, halt, intent, report, serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sidecar.core.groups import GroupPlan, Policy
 from sidecar.core.outputs import Origin
 from sidecar.core.timing import MS
 from sidecar.messages.base import Message, SlotToken, Token
 from sidecar.messages.codec import Malformed, decode, encode
-from sidecar.messages.control import FailoverRequest, Probe, ResumeRequest, StatusRequest, TradingState
+from sidecar.messages.control import (
+    FailoverRequest,
+    PauseRequest,
+    Probe,
+    ResumeRequest,
+    StatusRequest,
+    TradingState,
+    UnpauseRequest,
+)
 from sidecar.messages.events import OrderChanged, StatusReport
+from sidecar.messages.explain import ExplainRequest, HistoryRequest
 from sidecar.messages.health import Released
 from sidecar.messages.orders import (
     Absence,
@@ -23,6 +34,15 @@ from sidecar.messages.orders import (
     OrderUnknown,
 )
 
+RESTRAINED = (
+    replace(
+        PAIR[0],
+        failback_ns=500 * MS,
+        policy=Policy(
+            min_active=1, block_window_ns=500 * MS, backoff_ns=200 * MS, backoff_max_ns=900 * MS, unready_ns=300 * MS
+        ),
+    ),
+)
 NUMBERS = st.sampled_from(
     [Decimal(n) for n in ("0", "-1", "1", "100", "NaN", "sNaN", "-Infinity", "1E+99999", "1E-99999")]
 )
@@ -58,9 +78,27 @@ MESSAGES: st.SearchStrategy[Any] = st.one_of(
     st.builds(halt, TEXTS, TEXTS, level=st.sampled_from(TradingState), reason=TEXTS, actor=TEXTS, issued_ns=INTS),
     st.builds(ResumeRequest, request_id=TEXTS, halt_id=TEXTS, actor=TEXTS, reason=TEXTS),
     st.builds(
-        FailoverRequest, request_id=TEXTS, group=st.just("execution"), actor=TEXTS, reason=TEXTS, to=st.just("exec-b")
+        FailoverRequest,
+        request_id=TEXTS,
+        group=st.just("execution"),
+        actor=TEXTS,
+        reason=TEXTS,
+        to=st.sampled_from(["", "exec-b"]),
+        dry_run=st.booleans(),
+        holder=st.sampled_from(["", "exec-a", "nobody"]),
     ),
+    st.builds(
+        PauseRequest,
+        request_id=TEXTS,
+        group=st.sampled_from(["execution", ""]),
+        actor=TEXTS,
+        reason=TEXTS,
+        duration_ns=st.one_of(INTS, st.just(3_000 * MS)),
+    ),
+    st.builds(UnpauseRequest, request_id=TEXTS, group=st.just("execution"), actor=TEXTS, reason=TEXTS),
     st.builds(StatusRequest, request_id=TEXTS, actor=TEXTS),
+    st.builds(ExplainRequest, request_id=TEXTS, actor=TEXTS, group=st.one_of(st.just("execution"), TEXTS)),
+    st.builds(HistoryRequest, request_id=TEXTS, actor=TEXTS, group=TEXTS, last=INTS),
     st.builds(Probe, arbiter=TEXTS),
 )
 BEATS = st.fixed_dictionaries(
@@ -120,11 +158,11 @@ def step(desk: Desk, other: Desk, action: Any) -> None:
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(STEPS)
-def test_no_input_raises_and_all_folds_agree(steps: list[Any]) -> None:
+@given(STEPS, st.sampled_from([PAIR, RESTRAINED]))
+def test_no_input_raises_and_all_folds_agree(steps: list[Any], plans: tuple[GroupPlan, ...]) -> None:
     """Whatever arrives, nothing raises, and leader, follower and a fresh reader of the journal fold the same state."""
-    desk = serving()
-    other = Desk(journal=desk.journal, name="arbiter-2", lead=False)
+    desk = serving(plans)
+    other = Desk(plans, journal=desk.journal, name="arbiter-2", lead=False)
     for action in steps:
         step(desk, other, action)
     desk.reading = True
@@ -135,6 +173,7 @@ def test_no_input_raises_and_all_folds_agree(steps: list[Any]) -> None:
         assert state.digest() == fresh.digest()
         assert (state.book.orders, state.book.counts()) == (fresh.book.orders, fresh.book.counts())
         assert (state.holders, state.halts, state.lifted) == (fresh.holders, fresh.halts, fresh.lifted)
+        assert (state.last, state.degraded, state.paused) == (fresh.last, fresh.degraded, fresh.paused)
     if desk.core.leading:
         assert desk.core.state.digest() == fresh.digest()
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.groups import GroupPlan, Mode, choose, plan_group
+from sidecar.core.groups import GroupPlan, Mode, Policy, choose, plan_group
 
 MEMBERS = ("a", "b", "c", "d", "e")
 
@@ -88,3 +88,40 @@ def test_partitions_are_spread() -> None:
     """Every one of five members gets some of two hundred partitions."""
     plan = plan_group("g", Mode.ACTIVE_ACTIVE, MEMBERS, partitions=tuple(map(str, range(200))))
     assert set(settle(plan, set(MEMBERS), {}).values()) == set(MEMBERS)
+
+
+@pytest.mark.parametrize(
+    ("policy", "ready", "wanted", "chosen"),
+    [
+        (Policy(), "ab", "", "a"),
+        (Policy(prefer=frozenset("b")), "ab", "", "b"),
+        (Policy(prefer=frozenset("bc")), "abc", "", "b"),
+        (Policy(prefer=frozenset("c")), "ab", "", "a"),
+        (Policy(never=frozenset("a")), "ab", "", "b"),
+        (Policy(never=frozenset("a")), "a", "", None),
+        (Policy(never=frozenset("a")), "ab", "a", "a"),
+        (Policy(never=frozenset("a"), prefer=frozenset("c")), "abc", "", "c"),
+    ],
+)
+def test_preference_decides_before_order(policy: Policy, ready: str, wanted: str, chosen: str | None) -> None:
+    """Preferred members come first, equals in order, and a `never` only when it is named."""
+    plan = plan_group("g", Mode.ACTIVE_PASSIVE, ("a", "b", "c"), policy=policy)
+    assert choose(plan, "g/0", set(ready), {}, wanted=wanted) == chosen
+
+
+def test_sharing_modes_leave_out_never_and_ignore_prefer() -> None:
+    """In a sharing mode a `never` gets no slot and moves nobody else's, and `prefer` changes nothing."""
+    names = tuple(map(str, range(50)))
+    plain, never, prefer = (
+        plan_group("g", Mode.ACTIVE_ACTIVE, MEMBERS, partitions=names, policy=policy)
+        for policy in (Policy(), Policy(never=frozenset("a")), Policy(prefer=frozenset("a")))
+    )
+    spread = settle(plain, set(MEMBERS), {})
+    assert settle(prefer, set(MEMBERS), {}) == spread
+    assert settle(never, set(MEMBERS), {}) == settle(plain, set(MEMBERS) - {"a"}, {})
+
+
+def test_a_never_counts_for_the_quorum() -> None:
+    """A member that never takes a slot still counts as ready for its cluster's quorum."""
+    plan = plan_group("g", Mode.CLUSTER, ("a", "b", "c"), policy=Policy(never=frozenset("c")))
+    assert choose(plan, "g/leader", {"a", "c"}, {}) == "a"

@@ -315,3 +315,48 @@ def test_a_halt_of_others_is_accepted_as_out_of_scope() -> None:
     accepted = core.accepted(other, T0)
     assert not accepted.in_scope
     assert accepted.trading_state is TradingState.ACTIVE
+
+
+# --- observe-only ---
+
+
+def test_unanswered_for_long_is_observe_only() -> None:
+    """After the configured time without an answer the reason says OBSERVE_ONLY; the gate closed with its lease."""
+    core = Sidecar("exec-a", "execution", Timing(), ControlMemory(), observe_only_ns=10_000 * MS)
+    core.attach("i1", T0)
+    core.heartbeat(T0)
+    core.on_lease(lease(1, SLOT), T0)
+    lapsed = core.status(T0 + D)
+    assert (lapsed.open, lapsed.reason.startswith("the lease ran out")) == (False, True)
+    watching = core.status(T0 + 12_000 * MS)
+    assert (watching.open, watching.role) == (False, "STANDBY")
+    assert watching.reason.startswith("OBSERVE_ONLY: no arbiter has answered for 12 s")
+
+
+def test_an_answer_ends_observe_only() -> None:
+    """A standby that arbiters answer is no observer, and an observer's first answer makes it a member again."""
+    core = sidecar()
+    core.heartbeat(T0 + 60_000 * MS)
+    assert core.observe_only(T0 + 60_000 * MS)
+    core.on_lease(lease(1, standby_reason="exec-b holds execution"), T0 + 60_001 * MS)
+    assert core.why_closed(T0 + 60_001 * MS) == "exec-b holds execution"
+    core.heartbeat(T0 + 60_002 * MS)
+    core.on_lease(lease(2, SLOT), T0 + 60_003 * MS)
+    assert core.why_closed(T0 + 60_003 * MS) == ""
+
+
+def test_without_a_component_nothing_is_observed() -> None:
+    """A sidecar whose component is gone says so, however long no arbiter answered: nobody would."""
+    core = sidecar()
+    core.detach("killed", T0)
+    assert not core.observe_only(T0 + 3_600_000 * MS)
+    assert core.why_closed(T0 + 3_600_000 * MS) == "no component is attached: killed"
+
+
+def test_an_answer_to_somebody_else_is_no_answer() -> None:
+    """An answer to an earlier incarnation, or to a heartbeat that was never sent, does not count as one."""
+    core = sidecar()
+    core.heartbeat(T0)
+    core.on_lease(lease(1, incarnation="i0"), T0 + 9_000 * MS)
+    core.on_lease(lease(7), T0 + 9_000 * MS)
+    assert core.observe_only(T0 + 10_000 * MS)

@@ -1,4 +1,4 @@
-"""A TCP proxy inside the test's own event loop, for breaking one client's link and no other's.
+"""A TCP proxy inside the event loop of a test or a benchmark, for breaking one client's link and no other's.
 
 Owns the sockets on both sides. It knows no protocol: it forwards bytes, late, one way only, or not at all.
 """

@@ -1,0 +1,232 @@
+"""The model of the broker: what it may do to a message, from the dice.
+
+Owns queues, the stream and the links. Heartbeats and answers travel through exclusive queues: they may be lost,
+repeated, reordered and late. The stream keeps each author's order and is read by all in one order; its confirms are
+not modelled, so an author knows only what it has read. The arbiters' queue is read by one active consumer. Links may be
+cut, wholly or in one direction; publishers may be blocked (an alarm), and what they publish then waits, and is
+delivered late or not at all; a restarted broker keeps the stream and drops all links and what was on the way.
+It must not know why any of this happens: `faults.py` does.
+"""
+
+import math
+import random
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sidecar.core.log import Verdict
+from sidecar.core.state import State
+from sidecar.core.timing import MS
+from sidecar.messages.base import Message
+from sidecar.messages.control import Probe
+from sidecar.messages.journal import Record
+from sidecar.simulator.clocks import Agenda, S
+from sidecar.simulator.hosts import ArbiterHost, Host, SidecarHost
+
+REPAIR_NS = 100 * MS
+"""How soon an author whose link is back appends again what it has not read."""
+USUAL_NS = 2 * MS
+TAIL_NS = 800 * MS
+TAIL = 0.01
+"""Delays are exponential with this mean; one in a hundred is anything up to the tail's length."""
+LAG_NS = 5 * S
+BLOCKED_MAX = 10_000
+
+
+class Broker:
+    """All queues and links of one run. `stored` is called with each valid record, in the log's order."""
+
+    def __init__(
+        self,
+        agenda: Agenda,
+        dice: random.Random,
+        loss: float,
+        stored: Callable[[Record], None],
+    ) -> None:
+        self.journal: list[Record] = []
+        self.truth = State()
+        self.consumers: list[str] = []
+        self.cut: set[str] = set()
+        self.deaf: set[tuple[str, str]] = set()
+        self.lagging: set[str] = set()
+        self.alarmed = False
+        self.sidecars: Mapping[str, SidecarHost] = {}
+        self.arbiters: Mapping[str, ArbiterHost] = {}
+        self._agenda = agenda
+        self._random = dice.random
+        self._loss = loss
+        self._twice = 1 - loss / 2
+        self._stored = stored
+        self._era = 0
+        self._blocked: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._last_append_ns: dict[str, int] = {}
+        self._reading: set[str] = set()
+        self._repairing: set[str] = set()
+
+    # --- what processes do ---
+
+    def to_arbiters(self, message: Message, sender: str) -> None:
+        """To every arbiter's own queue."""
+        for arbiter in self.arbiters.values():
+            self._send(sender, arbiter, arbiter.hear, message)
+
+    def to_itself(self, message: Message, sender: str) -> None:
+        """From an arbiter to its own queue."""
+        arbiter = self.arbiters[sender]
+        self._send(sender, arbiter, arbiter.hear_canary, message)
+
+    def to_sidecar(self, message: Message, component: str, sender: str) -> None:
+        """To one sidecar's queue; nothing happens when there is none."""
+        sidecar = self.sidecars.get(component)
+        if sidecar is not None:
+            self._send(sender, sidecar, sidecar.deliver, message)
+
+    def to_all_sidecars(self, message: Message, sender: str) -> None:
+        """To every sidecar's queue."""
+        for sidecar in self.sidecars.values():
+            self._send(sender, sidecar, sidecar.deliver, message)
+
+    def append(self, record: Record, sender: str) -> None:
+        """Append, in the author's order; once its link is back a cut-off author appends all that it has not read."""
+        if not self.arbiters[sender].alive or sender in self._repairing:
+            return
+        if sender in self.cut:
+            self._repairing.add(sender)
+            self._agenda.after(REPAIR_NS, self._repair, sender)
+        elif self.alarmed:
+            self._block(self._append_now, record, sender)
+        else:
+            self._append_now(record, sender)
+
+    def ask_nominee(self, sender: str) -> None:
+        """A probe into the arbiters' queue."""
+        if sender not in self.cut:
+            self.put(Probe(arbiter=sender))
+
+    def put(self, message: Message) -> None:
+        """Into the arbiters' queue, to whoever is its active consumer by then."""
+        if self.alarmed:
+            self._block(self.put, message)
+        else:
+            self._agenda.after(self.delay_ns(), self._take, message)
+
+    # --- what happens to it ---
+
+    def pump(self, arbiter: ArbiterHost) -> None:
+        """Let an arbiter read on, in order, a moment after what it read before."""
+        name = arbiter.name
+        if name in self._reading or name in self.cut or arbiter.read_to >= len(self.journal):
+            return
+        self._reading.add(name)
+        lag_ns = int(self._random() * LAG_NS) if name in self.lagging else 0
+        self._agenda.after(self.delay_ns() // 4 + lag_ns, self._deliver_records, arbiter)
+
+    def move_last(self, name: str) -> None:
+        """Another consumer of the arbiters' queue becomes the active one."""
+        if name in self.consumers:
+            self.consumers.remove(name)
+            self.consumers.append(name)
+
+    def leave(self, name: str) -> None:
+        """A consumer of the arbiters' queue is gone."""
+        if name in self.consumers:
+            self.consumers.remove(name)
+
+    def restarted(self) -> None:
+        """What was on its way through exclusive queues is lost; what was being appended is, or is not."""
+        self._era += 1
+        self.unblock(keep=0.5)
+
+    def unblock(self, keep: float) -> None:
+        """The alarm ends: what waited goes on, each with probability `keep`, or was given up by its publisher.
+
+        An author one of whose appends failed appends all that it has not read, again and in order.
+        """
+        self.alarmed = False
+        blocked, self._blocked = self._blocked, deque()
+        for event, arguments in blocked:
+            if self._random() < keep:
+                event(*arguments)
+        for name, arbiter in self.arbiters.items():
+            if arbiter.alive and arbiter.core.desk.in_flight and name not in self._repairing:
+                self._repairing.add(name)
+                self._agenda.after(REPAIR_NS, self._repair, name)
+
+    def heal(self) -> None:
+        """All links are whole again."""
+        self.cut.clear()
+        self.deaf.clear()
+        self.lagging.clear()
+        self.unblock(keep=1.0)
+
+    def delay_ns(self) -> int:
+        """Mostly under a few milliseconds, now and then hundreds: a tail like that of a busy broker."""
+        roll = self._random()
+        if roll < TAIL:
+            return int(roll / TAIL * TAIL_NS)
+        return int(-math.log((1 - roll) / (1 - TAIL)) * USUAL_NS)
+
+    # --- inside ---
+
+    def _send(self, sender: str, to: Host, arrive: Callable[[Any], None], message: Message) -> None:
+        if self.alarmed:
+            self._block(self._send, sender, to, arrive, message)
+            return
+        roll = self._random()
+        if roll < self._loss or sender in self.cut or (sender, to.name) in self.deaf:
+            return
+        self._agenda.after(self.delay_ns(), self._arrive, to, to.life, self._era, arrive, message)
+        if roll > self._twice:
+            self._agenda.after(self.delay_ns(), self._arrive, to, to.life, self._era, arrive, message)
+
+    def _arrive(self, to: Host, life: int, era: int, arrive: Callable[[Any], None], message: Message) -> None:
+        if to.life != life or era != self._era or to.name in self.cut:
+            return
+        if to.stopped:
+            to.run(arrive, message)
+        else:
+            arrive(message)
+
+    def _block(self, event: Callable[..., None], *arguments: Any) -> None:
+        if len(self._blocked) < BLOCKED_MAX:
+            self._blocked.append((event, arguments))
+
+    def _take(self, message: Message) -> None:
+        active = next((each for each in self.consumers if each not in self.cut), None)
+        if active is not None:
+            arbiter = self.arbiters[active]
+            arbiter.run(arbiter.take, message)
+
+    def _append_now(self, record: Record, sender: str) -> None:
+        at_ns = max(self._agenda.now_ns + self.delay_ns(), self._last_append_ns.get(sender, 0) + 1)
+        self._last_append_ns[sender] = at_ns
+        self._agenda.after(at_ns - self._agenda.now_ns, self._store, record, self._era)
+
+    def _repair(self, sender: str) -> None:
+        if sender in self.cut or self.alarmed:
+            self._agenda.after(REPAIR_NS, self._repair, sender)
+            return
+        self._repairing.discard(sender)
+        for record in self.arbiters[sender].core.desk.in_flight:
+            self.append(record, sender)
+
+    def _store(self, record: Record, era: int) -> None:
+        if era != self._era and self._random() < 0.5:
+            return
+        self.journal.append(record)
+        if self.truth.apply(record) is Verdict.VALID:
+            self._stored(record)
+        for arbiter in self.arbiters.values():
+            self.pump(arbiter)
+
+    def _deliver_records(self, arbiter: ArbiterHost) -> None:
+        self._reading.discard(arbiter.name)
+        if arbiter.alive and arbiter.name not in self.cut:
+            arbiter.run(self._read, arbiter)
+            if not arbiter.stopped:
+                self.pump(arbiter)
+
+    def _read(self, arbiter: ArbiterHost) -> None:
+        while arbiter.read_to < len(self.journal) and arbiter.alive and not arbiter.stopped:
+            arbiter.read_to += 1
+            arbiter.read(self.journal[arbiter.read_to - 1], arbiter.read_to - 1)

@@ -1,0 +1,258 @@
+"""What goes wrong, drawn from the dice.
+
+Owns the fault schedule and what each kind of fault does to hosts and links (DESIGN section 12). It must not know what
+follows from it: the cores answer, and the referee judges.
+
+| kind       | what happens                                                                                     |
+|------------|--------------------------------------------------------------------------------------------------|
+| component  | the component dies; its sidecar notices; a new run starts later                                  |
+| sidecar    | kill -9 of a sidecar; a new one starts later                                                     |
+| arbiter    | kill -9 of an arbiter; `takeover`: of the one that leads                                         |
+| stop       | SIGSTOP of a sidecar or arbiter, SIGCONT later; `nap`: of the leader, not for long               |
+| cut        | a host loses its link; what it sends and is sent is lost                                         |
+| deaf       | one direction between a sidecar and an arbiter is cut; `mute`: all that one host sends           |
+| pause at   | a process stops between two effects: see EDGES                                                   |
+| crash at   | a process is killed there                                                                        |
+| lag        | an arbiter reads the journal seconds late while it hears everything else                         |
+| handover   | the arbiters' queue gets another active consumer, for no reason                                  |
+| blocked    | an alarm: everything published waits, and then goes on, or half of it fails                      |
+| restart    | the broker restarts: all links down, exclusive queues gone, appends under way stored or not      |
+| switchover | an operator moves a group                                                                        |
+| halt       | an operator halts everything, and lifts it later                                                 |
+"""
+
+import random
+from collections.abc import Callable
+
+from sidecar.core.outputs import Append, Reply
+from sidecar.core.sidecar import Publish, WritePage
+from sidecar.core.timing import MS, Timing
+from sidecar.messages.base import Message
+from sidecar.messages.control import FailoverRequest, Halt, Probe, ResumeRequest, TradingState
+from sidecar.simulator.broker import Broker
+from sidecar.simulator.clocks import Agenda, S
+from sidecar.simulator.hosts import ArbiterHost, Host, SidecarHost
+
+KINDS = (
+    *("component", "component", "sidecar", "arbiter", "takeover", "stop", "stop", "nap", "cut", "deaf", "deaf", "mute"),
+    *("pause at", "pause at", "crash at", "lag", "handover", "blocked", "restart", "switchover", "halt"),
+)
+EDGES: tuple[tuple[str, type, bool], ...] = (
+    ("between a heartbeat's time and its sending, or a closed page and the release", Publish, False),
+    ("between receiving a lease and writing the page", WritePage, False),
+    ("after writing the page", WritePage, True),
+    ("between deciding and appending", Append, False),
+    ("between appending and reading back", Append, True),
+    ("between reading back and sending", Reply, False),
+    ("after sending", Reply, True),
+)
+"""Where a process may be stopped or killed: in words, the output, whether after it. The first three are a sidecar's."""
+SIDECAR_EDGES = 3
+ASK_AGAIN_NS = 500 * MS
+SHORTEST_NS, LONGEST_NS = 50 * MS, 6 * S
+RECONNECT_NS = 1 * S
+OPERATOR = "operator"
+
+
+class Faults:
+    """The schedule of one run. `say` is told each fault as it happens."""
+
+    def __init__(
+        self,
+        agenda: Agenda,
+        dice: random.Random,
+        broker: Broker,
+        timing: Timing,
+        groups: tuple[str, ...],
+        say: Callable[[str], None],
+    ) -> None:
+        self.happened: list[tuple[int, str]] = []
+        self._agenda = agenda
+        self._dice = dice
+        self._broker = broker
+        self._timing = timing
+        self._groups = groups
+        self._say = say
+
+    def schedule(self, count: int, from_ns: int, until_ns: int) -> None:
+        """Spread `count` faults evenly at random."""
+        for at_ns in sorted(self._dice.randrange(from_ns, until_ns) for _ in range(count)):
+            self._agenda.after(at_ns, self.happen, self._dice.choice(KINDS))
+
+    def happen(self, kind: str) -> None:
+        """One fault of this kind, now; to whom and for how long say the dice."""
+        dice = self._dice
+        sidecar = dice.choice(list(self._broker.sidecars.values()))
+        arbiter = self._leader() if kind in ("takeover", "nap") else dice.choice(list(self._broker.arbiters.values()))
+        either: Host = dice.choice((sidecar, arbiter))
+        lasting_ns = dice.randrange(SHORTEST_NS, LONGEST_NS)
+        match kind:
+            case "component":
+                self._note(kind, sidecar.name, lasting_ns)
+                sidecar.run(sidecar.detach)
+                self._agenda.after(lasting_ns, sidecar.run, sidecar.attach)
+            case "sidecar":
+                self._kill(sidecar, lasting_ns, kind)
+            case "arbiter" | "takeover":
+                self._kill(arbiter, lasting_ns, kind)
+            case "stop":
+                self._stop(either, lasting_ns, kind)
+            case "nap":
+                self._stop(arbiter, lasting_ns // 4, kind)
+            case "cut":
+                self._note(kind, either.name, lasting_ns)
+                self._cut_off(either, lasting_ns)
+            case "deaf" | "mute":
+                self._deafen_some(kind, sidecar, arbiter, lasting_ns)
+            case "pause at" | "crash at":
+                self._arm(kind, sidecar, arbiter, lasting_ns)
+            case "lag":
+                self._note(kind, arbiter.name, lasting_ns)
+                self._broker.lagging.add(arbiter.name)
+                self._agenda.after(lasting_ns, self._broker.lagging.discard, arbiter.name)
+            case "blocked":
+                self._note(kind, "all publishers", lasting_ns)
+                self._broker.alarmed = True
+                self._agenda.after(lasting_ns, self._broker.unblock, dice.choice((0.5, 1.0)))
+            case "restart":
+                self._restart_broker(lasting_ns // 2)
+            case _:
+                self._operate(kind, lasting_ns)
+
+    def heal(self) -> None:
+        """Everything runs and reaches everything."""
+        self._broker.heal()
+        for sidecar in self._broker.sidecars.values():
+            sidecar.trip = None
+            if sidecar.stopped:
+                sidecar.resume()
+            if not sidecar.alive:
+                sidecar.restart(self._timing)
+            elif not sidecar.core.incarnation:
+                sidecar.attach()
+        for arbiter in self._broker.arbiters.values():
+            arbiter.trip = None
+            if arbiter.stopped:
+                arbiter.resume()
+            self._restart(arbiter)
+            self._broker.pump(arbiter)
+
+    def deafen(self, sender: str, receiver: str, lasting_ns: int) -> None:
+        """Cut one direction between two processes."""
+        self._broker.deaf.add((sender, receiver))
+        self._agenda.after(lasting_ns, self._broker.deaf.discard, (sender, receiver))
+
+    # --- processes ---
+
+    def _leader(self) -> ArbiterHost:
+        arbiters = list(self._broker.arbiters.values())
+        return next((each for each in arbiters if each.alive and each.core.leading), arbiters[0])
+
+    def _kill(self, host: Host, lasting_ns: int, kind: str) -> None:
+        if host.alive:
+            self._note(kind, host.name, lasting_ns)
+            host.crash()
+            self._broker.leave(host.name)
+            self._agenda.after(lasting_ns, self._restart, host)
+
+    def _restart(self, host: Host) -> None:
+        if host.alive:
+            return
+        self._say(f"back   {host.name} starts again")
+        if isinstance(host, SidecarHost):
+            host.restart(self._timing)
+        elif isinstance(host, ArbiterHost):
+            host.restart()
+            self._broker.consumers.append(host.name)
+            self._broker.pump(host)
+
+    def _stop(self, host: Host, lasting_ns: int, kind: str) -> None:
+        if not host.alive or host.stopped:
+            return
+        self._note(kind, host.name, lasting_ns)
+        host.stopped = True
+        self._agenda.after(lasting_ns, self._resume, host, host.life)
+        if isinstance(host, ArbiterHost) and self._dice.random() < 0.5:
+            self._agenda.after(lasting_ns // 2, self._broker.move_last, host.name)
+
+    def _resume(self, host: Host, life: int) -> None:
+        if host.life == life and host.stopped:
+            self._say(f"back   {host.name} goes on")
+            host.resume()
+            if isinstance(host, ArbiterHost):
+                self._broker.pump(host)
+
+    def _arm(self, kind: str, sidecar: SidecarHost, arbiter: ArbiterHost, lasting_ns: int) -> None:
+        """Stop or kill a process when it next comes to one of the edges."""
+        edge = self._dice.randrange(len(EDGES))
+        words, output, after = EDGES[edge]
+        host: Host = sidecar if edge < SIDECAR_EDGES else arbiter
+        strike = self._kill if kind == "crash at" else self._stop
+        host.trip = (output, lambda: strike(host, lasting_ns, f"{kind.split()[0]} {words}:"))
+        host.trip_after = after
+        self._note("trap", f"{host.name} {words}", 0)
+
+    # --- links ---
+
+    def _cut_off(self, host: Host, lasting_ns: int) -> None:
+        self._broker.cut.add(host.name)
+        self._broker.move_last(host.name)
+        self._agenda.after(lasting_ns, self._mend, host)
+
+    def _mend(self, host: Host) -> None:
+        self._broker.cut.discard(host.name)
+        if isinstance(host, ArbiterHost):
+            self._broker.pump(host)
+
+    def _deafen_some(self, kind: str, sidecar: SidecarHost, arbiter: ArbiterHost, lasting_ns: int) -> None:
+        if kind == "deaf":
+            links = [self._dice.choice(((sidecar.name, arbiter.name), (arbiter.name, sidecar.name)))]
+        elif self._dice.random() < 0.5:
+            links = [(sidecar.name, each) for each in self._broker.arbiters]
+        else:
+            links = [(arbiter.name, each) for each in self._broker.sidecars]
+        self._note(kind, f"{links[0][0]} to {', '.join(to for _, to in links)}", lasting_ns)
+        for sender, receiver in links:
+            self.deafen(sender, receiver, lasting_ns)
+
+    def _restart_broker(self, lasting_ns: int) -> None:
+        self._note("restart", "the broker", lasting_ns)
+        self._broker.restarted()
+        for host in (*self._broker.sidecars.values(), *self._broker.arbiters.values()):
+            self._cut_off(host, lasting_ns + self._dice.randrange(RECONNECT_NS))
+
+    # --- operators ---
+
+    def _operate(self, kind: str, lasting_ns: int) -> None:
+        name = f"{kind}-{len(self.happened)}"
+        if kind == "handover":
+            self._note(kind, "the arbiters' queue", 0)
+            self._broker.move_last(self._broker.consumers[0] if self._broker.consumers else "")
+            self._broker.put(Probe(arbiter=""))
+        elif kind == "switchover":
+            group = self._dice.choice(self._groups)
+            self._note(kind, group, 0)
+            self._broker.put(FailoverRequest(request_id=name, group=group, actor=OPERATOR, reason="a drill"))
+        else:
+            self._note(kind, "everything", lasting_ns)
+            self._halt(name, lasting_ns)
+
+    def _halt(self, name: str, lasting_ns: int) -> None:
+        """On the fast path and through the arbiter, and later lifted."""
+        truth = self._broker.truth
+        halt = Halt(halt_id=name, scopes=("all",), level=TradingState.HALTED, reason="a drill", actor=OPERATOR)
+        resume = ResumeRequest(request_id=name, halt_id=name, actor=OPERATOR, reason="the drill is over")
+        self._broker.to_all_sidecars(halt, OPERATOR)
+        self._ask(halt, lambda: name in truth.halts or name in truth.lifted)
+        self._agenda.after(lasting_ns, self._ask, resume, lambda: name in truth.lifted)
+
+    def _ask(self, message: Message, done: Callable[[], bool]) -> None:
+        """As an operator does: again and again until the journal says it."""
+        if not done():
+            self._broker.put(message)
+            self._agenda.after(ASK_AGAIN_NS, self._ask, message, done)
+
+    def _note(self, kind: str, who: str, lasting_ns: int) -> None:
+        text = f"{kind} {who}" + (f" for {lasting_ns // MS} ms" if lasting_ns else "")
+        self.happened.append((self._agenda.now_ns, text))
+        self._say(f"fault  {text}")

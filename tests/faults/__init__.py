@@ -1,1 +1,0 @@
-"""Faults that tests put between processes: a TCP link that can be cut, stalled, halved and slowed."""

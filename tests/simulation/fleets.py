@@ -1,0 +1,23 @@
+"""The scenarios that are run again and again, by name."""
+
+from dataclasses import replace
+
+from sidecar.core.groups import Mode, plan_group
+from sidecar.simulator.world import Scenario
+
+EXECUTION = plan_group("execution", Mode.ACTIVE_PASSIVE, ("exec-a", "exec-b"))
+GATEWAYS = plan_group("gateways", Mode.N_PLUS_ONE, ("x", "y", "z"))
+MAKERS = plan_group("makers", Mode.ACTIVE_ACTIVE, ("m1", "m2", "m3"), partitions=("a", "b", "c", "d"))
+QUORUM = plan_group("quorum", Mode.CLUSTER, ("c1", "c2", "c3"))
+TRIO = plan_group("trio", Mode.ACTIVE_PASSIVE, ("t1", "t2", "t3"))
+
+PAIR = Scenario(plans=(EXECUTION,))
+SCENARIOS = {
+    "pair": PAIR,
+    "stormy": replace(PAIR, arbiters=3, faults_per_minute=40, loss=0.1),
+    "spare": Scenario(plans=(GATEWAYS,)),
+    "partitions": Scenario(plans=(MAKERS,)),
+    "cluster": Scenario(plans=(QUORUM,)),
+    "site": Scenario(plans=(TRIO, GATEWAYS), arbiters=3),
+    "braked": Scenario(plans=(TRIO,), failovers_per_hour_max=2),
+}
