@@ -18,7 +18,6 @@ class Heartbeats:
     """Sends one each interval, and at once when asked."""
 
     def __init__(self, gatekeeper: Gatekeeper, postbox: Postbox, timing: Timing, metrics: SidecarMetrics) -> None:
-        self.unsent = 0
         self._gatekeeper = gatekeeper
         self._postbox = postbox
         self._interval_s = timing.heartbeat_ns / 1e9
@@ -32,8 +31,6 @@ class Heartbeats:
         key = f"heartbeat.{core.component}"
         if self._postbox.post(HEALTH, key, heartbeat, expiration_ms=self._expiration_ms):
             self._metrics.heartbeats_sent.inc()
-        else:
-            self.unsent += 1
 
     async def run(self) -> NoReturn:
         """Send for ever. A loop that was late sends once, not once for each it missed."""

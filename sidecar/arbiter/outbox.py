@@ -1,5 +1,6 @@
 """Executes what the arbiter's core asks for, in order. Owns addresses and message properties, decides nothing."""
 
+import contextlib
 from collections.abc import Callable
 
 from sidecar.broker.interface import Broker, BrokerError, Delivery, Outgoing
@@ -35,7 +36,6 @@ class Outbox:
         self._on_event = on_event
         self._deliveries: dict[int, Delivery] = {}
         self._handle = 0
-        self.failed = 0
 
     def track(self, delivery: Delivery) -> int:
         """A handle by which the core can settle this delivery later."""
@@ -107,7 +107,7 @@ class Outbox:
         expiration_ms: int | None = None,
         persistent: bool = True,
     ) -> None:
-        """Everything sent here is asked for again by whoever misses it, so a lost link is counted, not raised."""
+        """Whoever misses what is sent here asks for it again, so a lost link is no error here: health says it."""
         out = Outgoing(
             exchange=exchange,
             routing_key=routing_key,
@@ -118,7 +118,5 @@ class Outbox:
             expiration_ms=expiration_ms,
             persistent=persistent,
         )
-        try:
+        with contextlib.suppress(BrokerError):
             self._broker.post(out)
-        except BrokerError:
-            self.failed += 1

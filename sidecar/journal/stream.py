@@ -48,7 +48,6 @@ class Journal:
         self._in_flight = in_flight
         self._next_offset = 0
         self._repair: asyncio.Task[None] | None = None
-        self.appended = 0
         stream = next(each for each in QUEUES if each.name == JOURNAL_STREAM)
         broker.subscribe(
             Subscription(
@@ -85,7 +84,6 @@ class Journal:
         except BrokerError as error:
             self._begin_repair(str(error))
             return
-        self.appended += 1
         confirm.add_done_callback(self._confirmed)
 
     def _confirmed(self, confirm: asyncio.Future[None]) -> None:

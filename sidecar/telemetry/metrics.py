@@ -43,7 +43,6 @@ class Metrics:
             process, version
         ).set(1)
         self.broker_connected = Gauge("sidecar_broker_connected", "1 while every link stands.", registry=registry)
-        self.broker_reconnects = Counter("sidecar_broker_reconnects", "Links built again.", registry=registry)
         self.dead_letters = BoundedCounter(
             "sidecar_dead_letters", "Messages refused, by reason code.", "code", DEAD_LETTER_CODES, registry
         )

@@ -83,13 +83,8 @@ async def arbiter(config: Path) -> AsyncIterator[None]:
     """A real arbiter in this process."""
     settings = load_settings(config, environ={})
     urls = [each.get_secret_value() for each in settings.broker.urls]
-    process = ArbiterProcess(settings, RabbitBroker(urls, name="arbiter-1"))
-    running = asyncio.create_task(process.run())
-    try:
+    async with _running(ArbiterProcess(settings, RabbitBroker(urls, name="arbiter-1"))):
         yield
-    finally:
-        process.stop()
-        await running
 
 
 @contextlib.asynccontextmanager
@@ -97,7 +92,12 @@ async def agent(config: Path) -> AsyncIterator[None]:
     """A real sidecar in this process; no component is attached to it."""
     settings = load_settings(config, environ={})
     urls = [each.get_secret_value() for each in settings.broker.urls]
-    process = Agent(settings, RabbitBroker(urls, name="exec-a"))
+    async with _running(Agent(settings, RabbitBroker(urls, name="exec-a"))):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _running(process: ArbiterProcess | Agent) -> AsyncIterator[None]:
     running = asyncio.create_task(process.run())
     try:
         yield
