@@ -39,8 +39,8 @@ check: install  ## Lint, formatting, types and the import ladder
 test: check  ## Check, then every test, against a real broker that is found or started
 	$(BIN)/pytest
 
-simulate-nightly: install  ## Try to break the promises for an hour, on all cores, from a seed that is today's date
-	$(BIN)/sidecar simulate --minutes 60 --arbiters 3 --seed $$(date +%Y%m%d)0000
+simulate-nightly: install  ## Try to break the promises for an hour, on all cores; CONFIG=FILE is your own configuration
+	$(BIN)/sidecar simulate $(if $(CONFIG),--config $(CONFIG)) --minutes $(or $(MINUTES),60) --arbiters 3 --seed $$(date +%Y%m%d)0000
 
 demo: install  ## The whole system as processes: failover, halt, resume, arbiter takeover
 	$(BIN)/sidecar demo
@@ -51,9 +51,17 @@ demo-compose:  ## The same system in containers, until interrupted (needs Docker
 compose-check: install  ## Bring the containers up, kill the active one, see the standby take over, take them down
 	$(BIN)/python .ci/compose_check.py
 
+.PHONY: chaos
+chaos: install  ## Kill, freeze, cut off and starve a cluster of three and the arbiters; nothing may be lost (needs Docker)
+	$(BIN)/python -m benchmarks.chaos
+
 .PHONY: bench-failover
 bench-failover: install  ## Kill, stop and cut real processes, 20 times each, on a real broker (about 20 minutes)
 	$(BIN)/python -m benchmarks.failover
+
+.PHONY: bench-journal
+bench-journal: install  ## The journal's speeds beside the broker's own, with a million records (about 10 minutes)
+	$(BIN)/python -m benchmarks.journal
 
 generate: install  ## Write schemas/ and topology/ again from the code
 	$(BIN)/sidecar schemas export schemas

@@ -19,7 +19,7 @@ from typing import TypeVar
 ROOT = Path(__file__).resolve().parents[1]
 PAIR = ("exec-a", "exec-b")
 ARBITERS = ("arbiter-1", "arbiter-2")
-PROCESSES = (*ARBITERS, *PAIR, "md-a", "venue", "reconciler")
+PROCESSES = (*ARBITERS, *PAIR, "md-a", "venue", "reconciler", "archive")
 NODES = 3
 PROJECT = "sidecar-compose-check"
 ENVIRONMENT = {

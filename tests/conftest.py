@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import aio_pika
 import pytest
 import structlog
+from archive_places import archive_url, postgres, postgres_url  # noqa: F401  # Fixtures, found here by name.
 from docker.errors import DockerException
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
@@ -148,3 +149,12 @@ async def by_testcontainers(say: Say) -> FoundBroker:
         container.get_docker_client().client.close()
 
     return FoundBroker(url=url, started_by="docker", version=version, stop_what_we_started=stop)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --rewrite-scenarios."""
+    parser.addoption(
+        "--rewrite-scenarios",
+        action="store_true",
+        help="write what the scenarios say now into their files, to be read before it is committed",
+    )

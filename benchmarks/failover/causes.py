@@ -10,7 +10,7 @@ from typing import Final
 
 import httpx
 
-from benchmarks.failover.figures import ARBITER_GOAL_MS, CRASH_GOAL_MS, SILENCE_GOAL_MS
+from benchmarks.failover.figures import ARBITER_GOAL_MS, CRASH_GOAL_MS, DEAF_GOAL_MS, SILENCE_GOAL_MS
 from benchmarks.failover.places import Places
 from sidecar.demo.proxy import Proxy
 from sidecar.demo.system import System
@@ -118,8 +118,12 @@ async def _mute(stage: Stage, name: str) -> None:
     stage.proxies[name].stall("to_server")
 
 
+async def _deafen(stage: Stage, name: str) -> None:
+    stage.proxies[name].stall("to_client")
+
+
 async def _unmute(stage: Stage, name: str) -> None:
-    """What was held back arrives now, late: heartbeats whose answers must grant nothing."""
+    """What was held back arrives now, late: heartbeats whose answers must grant nothing, or those answers."""
     stage.proxies[name].resume()
 
 
@@ -130,8 +134,9 @@ _CAUSES: Final = (
     Cause(name="sidecar_kill", strike=_kill_sidecar, heal=_start_sidecar, goal_p99_ms=SILENCE_GOAL_MS),
     Cause(name="sidecar_stop", strike=_stop_sidecar, heal=_wake_sidecar, goal_p99_ms=SILENCE_GOAL_MS),
     Cause(name="host_stop", strike=_stop_both, heal=_wake_both, goal_p99_ms=SILENCE_GOAL_MS),
-    Cause(name="arbiter_stop", strike=_stop_arbiter, heal=_wake_arbiter, goal_p99_ms=None, arbiter=True),
+    Cause(name="arbiter_stop", strike=_stop_arbiter, heal=_wake_arbiter, goal_p99_ms=ARBITER_GOAL_MS, arbiter=True),
     Cause(name="link_cut", strike=_cut, heal=_mend, goal_p99_ms=SILENCE_GOAL_MS, proxied=True),
     Cause(name="link_cut_one_way", strike=_mute, heal=_unmute, goal_p99_ms=SILENCE_GOAL_MS, proxied=True),
+    Cause(name="link_deaf", strike=_deafen, heal=_unmute, goal_p99_ms=DEAF_GOAL_MS, proxied=True),
 )
 CAUSES: Final[Mapping[str, Cause]] = {each.name: each for each in _CAUSES}

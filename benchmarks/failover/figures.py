@@ -15,6 +15,8 @@ from benchmarks.failover.places import TIMING
 from sidecar.core.timing import MS
 
 SILENCE_GOAL_MS: Final = TIMING.holder_wait_ns / MS + 500
+DEAF_GOAL_MS: Final = SILENCE_GOAL_MS + TIMING.holder_lease_ns / MS
+"""A holder that hears nothing is renewed until it cannot have heard anything for D."""
 CRASH_GOAL_MS: Final = 50.0
 ARBITER_GOAL_MS: Final = 1_000.0
 

@@ -65,7 +65,7 @@ class Places:
         return (
             self._spec("venue", VENUE, {}, *venue),
             self._spec("reconciler", "reconciler-1", {}),
-            *(self.arbiter(each) for each in ARBITERS),
+            *(self.arbiter(each) for each in self.arbiter_ports),
             *(self.sidecar(each) for each in COMPONENTS),
         )
 
@@ -85,7 +85,7 @@ class Places:
             "gate": str(self.gate(component)),
             "state_dir": str(self.directory / f"{component}.state"),
         }
-        return self._spec("sidecar", component, {"component": own, "broker": self._broker(self.links[component])})
+        return self._spec("sidecar", component, {"component": own, "broker": self.broker(self.links[component])})
 
     def component(self, name: str) -> ProcessSpec:
         """One toy component. All trade one account: the audit tells slots apart by incarnation and token."""
@@ -97,15 +97,20 @@ class Places:
     def _socket(self, component: str) -> Path:
         return self.directory / f"{component}.sock"
 
-    def _broker(self, url: str) -> dict[str, Any]:
+    def broker(self, url: str) -> dict[str, Any]:
+        """A process's section on its broker."""
         return {"urls": [url], "backoff_max_ms": 250}
 
+    def url_of(self, role: ProcessRole) -> str:
+        """The broker as processes of this role reach it; sidecars have `links`."""
+        return self.url
+
     def _spec(self, role: ProcessRole, name: str, own: dict[str, Any], *arguments: str) -> ProcessSpec:
+        own = {"broker": self.broker(self.url_of(role)), **own}
         return ProcessSpec(role=role, name=name, config=self._file(f"{role}-{name}", own), arguments=arguments)
 
     def _file(self, name: str, own: dict[str, Any]) -> Path:
         shared = {
-            "broker": self._broker(self.url),
             "groups": {each.name: each.settings() for each in GROUPS},
             "venues": {VENUE: {"adapter": "simulated", "address": f"127.0.0.1:{self.venue_port}"}},
             "security": {"operators": [self.operator]},

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from benchmarks.failover.causes import Cause, Stage
-from benchmarks.failover.places import ARBITERS, GROUPS, TIMING, BenchGroup
+from benchmarks.failover.places import GROUPS, TIMING, BenchGroup
 from benchmarks.failover.watch import Gates, Moves, boottime_ns
 from sidecar.client.operator import NoAnswer, Operator
 from sidecar.messages.events import StatusReport
@@ -131,9 +131,9 @@ class Rounds:
                 await asyncio.sleep(LOOK_AGAIN_S)
 
     async def _arbiters_well(self) -> None:
-        """Both answer, and agree on the leader."""
+        """All answer, and agree on the leader."""
         while True:
-            views = [await self._stage.arbiter_view(each) for each in ARBITERS]
+            views = [await self._stage.arbiter_view(each) for each in self._stage.places.arbiter_ports]
             if None not in views and len(set(views)) == 1:
                 return
             await asyncio.sleep(LOOK_AGAIN_S)

@@ -5,6 +5,7 @@ Owns the health report and the answer of GET /health. It must not decide who may
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -16,8 +17,9 @@ from sidecar.agent.inbox import Inbox
 from sidecar.agent.postbox import Postbox
 from sidecar.broker.interface import BrokerAway
 from sidecar.broker.topology import HEALTH
+from sidecar.core.health_rules import HealthRule, broken, worst
 from sidecar.core.timing import Timing
-from sidecar.messages.health import HealthReport, HealthStatus
+from sidecar.messages.health import HealthReport
 from sidecar.messages.local import HealthPush
 
 OWN_PREFIX: Final = "sidecar_"
@@ -26,21 +28,31 @@ OWN_PREFIX: Final = "sidecar_"
 class Health:
     """What we know of the component's health and our own."""
 
-    def __init__(self, gatekeeper: Gatekeeper, inbox: Inbox, postbox: Postbox, timing: Timing) -> None:
+    def __init__(
+        self, gatekeeper: Gatekeeper, inbox: Inbox, postbox: Postbox, timing: Timing, rules: tuple[HealthRule, ...]
+    ) -> None:
         self._gatekeeper = gatekeeper
         self._inbox = inbox
         self._postbox = postbox
         self._lease_ns = timing.holder_lease_ns
+        self._rules = rules
         self._process = psutil.Process()
         self._pushed = HealthPush()
         self._pushed_by = ""
+        self._probed: tuple[str, ...] = ()
         self._lag_s = 0.0
+        self.found: Callable[[], tuple[str, ...]] = tuple
+        """What else is wrong: the critical findings on the broker."""
 
     def push(self, push: HealthPush) -> None:
         """The component's own word; it counts for the session of the moment only."""
-        core = self._gatekeeper.core
-        self._pushed, self._pushed_by = push, core.incarnation
-        core.set_health(push.ready, push.reasons)
+        self._pushed, self._pushed_by = push, self._gatekeeper.core.incarnation
+        self._say()
+
+    def probed(self, reasons: tuple[str, ...]) -> None:
+        """What the probes say against the component's readiness; empty when they find nothing."""
+        self._probed = reasons
+        self._say()
 
     def observe_lag(self, lag_s: float) -> None:
         """One sample of how late our event loop ran."""
@@ -53,10 +65,10 @@ class Health:
 
     def report(self) -> HealthReport:
         """The report of this interval; the figure of the loop's lag begins anew."""
-        core = self._gatekeeper.core
-        pushed = self._pushed if core.incarnation and self._pushed_by == core.incarnation else HealthPush()
-        troubles = self._troubles()
-        status: HealthStatus = pushed.status
+        core, pushed = self._gatekeeper.core, self._said()
+        findings = broken(self._rules, pushed.metrics)
+        troubles = (*(each.text for each in findings), *self._probed, *self._troubles())
+        status = worst(pushed.status, findings)
         if not core.incarnation:
             status, troubles = "CRITICAL", (*troubles, core.standby_reason)
         elif troubles and status == "HEALTHY":
@@ -80,6 +92,18 @@ class Health:
             with contextlib.suppress(BrokerAway):
                 self._postbox.submit(HEALTH, f"report.{report.component}", report, answered=False)
 
+    def _said(self) -> HealthPush:
+        """What this run of the component said of itself last."""
+        incarnation = self._gatekeeper.core.incarnation
+        return self._pushed if incarnation and self._pushed_by == incarnation else HealthPush()
+
+    def _say(self) -> None:
+        """Ready is who says so, breaks no rule that forbids it, and passes its probes."""
+        pushed = self._said()
+        unready = tuple(each.text for each in broken(self._rules, pushed.metrics) if each.rule.unready)
+        against = (*unready, *self._probed)
+        self._gatekeeper.core.set_health(pushed.ready and not against, (*pushed.reasons, *against))
+
     def _troubles(self) -> tuple[str, ...]:
         found = []
         if trouble := self._postbox.trouble:
@@ -88,7 +112,7 @@ class Health:
             found.append("no arbiter has answered a heartbeat for longer than a lease")
         if self._gatekeeper.unsaved:
             found.append("latched halts could not be written to disk")
-        return tuple(found)
+        return (*found, *self.found())
 
     def _figures(self) -> dict[str, float]:
         with self._process.oneshot():

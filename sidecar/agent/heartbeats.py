@@ -1,17 +1,24 @@
 """The sidecar's heartbeats.
 
-Owns when one is sent. A heartbeat that cannot be sent is not repeated: the next one says more.
+Owns when one is sent, and how long unanswered ones are borne. A heartbeat that cannot be sent is not repeated: the
+next one says more.
 """
 
 import asyncio
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from sidecar.agent.clock import boottime_ns
 from sidecar.agent.gatekeeper import Gatekeeper
 from sidecar.agent.postbox import Postbox
+from sidecar.broker.patience import Patience
 from sidecar.broker.topology import HEALTH
 from sidecar.core.timing import MS, Timing
 from sidecar.telemetry.metrics import SidecarMetrics
+
+UNANSWERED_NS: Final = 12_000 * MS
+"""Without an answer for so long, it asks at another node. Sooner than AMQP heartbeats give a link up, and longer than
+the cluster needs to give up a frozen node (net_ticktime 8 s and a quarter): until then no node declares a queue, and
+whoever left a good one would only lose what it had there."""
 
 
 class Heartbeats:
@@ -23,6 +30,7 @@ class Heartbeats:
         self._interval_s = timing.heartbeat_ns / 1e9
         self._expiration_ms = timing.holder_lease_ns // MS
         self._metrics = metrics
+        self._patience = Patience(UNANSWERED_NS)
 
     def send(self) -> None:
         """Send one now. The core takes the time before the sending, so a lease is never longer than it may be."""
@@ -40,5 +48,12 @@ class Heartbeats:
             self._postbox.watch()
             self._gatekeeper.retry_save()
             self.send()
+            self._look_elsewhere()
             due_s = max(due_s + self._interval_s, loop.time())
             await asyncio.sleep(due_s - loop.time())
+
+    def _look_elsewhere(self) -> None:
+        """Heartbeats of no component are not answered, so only an attached one can miss anything."""
+        core = self._gatekeeper.core
+        if core.incarnation and self._patience.over(core.answered_ns, boottime_ns()):
+            self._postbox.move_on()

@@ -5,6 +5,7 @@ Owns the two inboxes and the judgement of who may say what. It must not decide w
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final, NoReturn
 
 from sidecar.agent.clock import boottime_ns
@@ -17,7 +18,7 @@ from sidecar.core.ladder import halt_problem
 from sidecar.messages.base import Message
 from sidecar.messages.codec import Malformed, decode
 from sidecar.messages.control import ControlState, Halt
-from sidecar.messages.health import Lease
+from sidecar.messages.health import Lease, StartComponent
 from sidecar.messages.orders import OrderDenied, OrderGranted, ReportRecorded
 from sidecar.telemetry.metrics import SidecarMetrics
 
@@ -42,6 +43,7 @@ class Inbox:
         arbiters: tuple[str, ...],
     ) -> None:
         self.answered_ns = 0
+        self.on_start: Callable[[StartComponent], None] = lambda message: None
         self._gatekeeper = gatekeeper
         self._desk = desk
         self._reports = reports
@@ -96,6 +98,8 @@ class Inbox:
                 self.answered_ns = now_ns
                 self._metrics.leases_received.inc()
                 self._gatekeeper.do(core.on_lease(message, now_ns))
+            case StartComponent():
+                self.on_start(message)
             case OrderGranted() | OrderDenied():
                 self._desk.on_answer(message)
             case ReportRecorded():
@@ -106,7 +110,7 @@ class Inbox:
             case Halt():
                 problem = halt_problem(message)
                 return Malformed("wrong-field", problem) if problem else None
-            case Lease() | ControlState() | OrderGranted() | OrderDenied() | ReportRecorded():
+            case Lease() | StartComponent() | ControlState() | OrderGranted() | OrderDenied() | ReportRecorded():
                 if self._arbiters and delivery.user_id not in self._arbiters:
                     return Malformed(
                         "wrong-sender", f"user {delivery.user_id!r} is not in security.arbiters of this sidecar"

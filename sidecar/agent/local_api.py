@@ -127,6 +127,7 @@ async def push_health(request: Call, parts: NamedDependency[Parts]) -> GateStatu
     if not parts.gatekeeper.core.incarnation:
         raise Refused(409, "NO_SESSION", "no component session is open", "open GET /v1/session first")
     parts.health.push(push)
+    parts.probes.pushed()
     return parts.gatekeeper.status()
 
 

@@ -16,16 +16,20 @@ from sidecar.agent.heartbeats import Heartbeats
 from sidecar.agent.inbox import Inbox
 from sidecar.agent.orders import OrderDesk
 from sidecar.agent.postbox import Postbox
+from sidecar.agent.probe_runs import probe_run
+from sidecar.agent.probes import Probes
 from sidecar.agent.reports import ReportOutbox
 from sidecar.agent.sessions import Sessions
+from sidecar.agent.starting import Starting
 from sidecar.broker.interface import Broker, Subscription
+from sidecar.broker.roundtrip import Roundtrip
 from sidecar.broker.topology import control_queue, reply_queue
+from sidecar.config.health_rules import health_rules
 from sidecar.config.models import Settings
-from sidecar.core.ladder import Subject, concerns
 from sidecar.core.sidecar import Sidecar
 from sidecar.core.timing import MS
 from sidecar.gate.writer import GateWriter
-from sidecar.messages.local import LocalStatus
+from sidecar.messages.local import GateStatus, LocalStatus
 from sidecar.telemetry.metrics import SidecarMetrics
 
 
@@ -50,6 +54,11 @@ class Places:
             gate=Path(settings.component.gate or f"/dev/shm/sidecar-{name}.gate"),
             state_dir=Path(settings.component.state_dir or run_dir / f"{name}.state"),
         )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a component that we start is told."""
+        return {"SIDECAR_SOCKET": str(self.socket), "SIDECAR_GATE": str(self.gate)}
 
     def make(self) -> None:
         """Make the directories, for this user only. OSError when they cannot be made."""
@@ -77,9 +86,19 @@ class Parts:
         self.desk = OrderDesk(self.core, self.postbox, self.reports, settings.orders, metrics)
         arbiters = settings.security.arbiters
         self.inbox = Inbox(self.gatekeeper, self.desk, self.reports, self.postbox, metrics, arbiters)
-        self.health = Health(self.gatekeeper, self.inbox, self.postbox, timing)
-        self.gatekeeper.on_change = self.sessions.announce
-        control = Subscription(queue=control_queue(name, run), on_delivery=self.inbox.on_control, no_ack=True)
+        rules = health_rules(settings.health.rules)
+        self.health = Health(self.gatekeeper, self.inbox, self.postbox, timing, rules)
+        self.starting = Starting(self.core, run, settings.component, places.environment, self.postbox)
+        self.inbox.on_start = self.starting.ordered
+        probes = settings.component.probes if settings.component else {}
+        runs = {each: probe_run(probe, lambda: self.child_pid) for each, probe in probes.items()}
+        self.child_pid: int | None = None
+        self.probes = Probes(probes, runs, self.sessions, self.health)
+        self.gatekeeper.on_change = self._announce
+        halts = control_queue(name, run)
+        self.roundtrip = Roundtrip(broker, name, exchange="", routing_key=halts.name, what="the queue of halts")
+        on_control = self.roundtrip.listen(self.inbox.on_control)
+        control = Subscription(queue=halts, on_delivery=on_control, no_ack=True)
         broker.subscribe(control, control=True)
         broker.subscribe(Subscription(queue=replies, on_delivery=self.inbox.on_reply))
         self._ask_at_scrape(metrics)
@@ -102,13 +121,17 @@ class Parts:
             reports_unrecorded=len(self.reports),
         )
 
+    def _announce(self, status: GateStatus) -> None:
+        self.starting.notice(attached=bool(status.incarnation))
+        self.probes.notice(status.incarnation)
+        self.sessions.announce(status)
+
     def _ask_at_scrape(self, metrics: SidecarMetrics) -> None:
         core = self.core
-        subject = Subject(component=core.component, group=core.group)
         metrics.gate_open.set_function(lambda: float(not core.why_closed(boottime_ns())))
         metrics.trading_state.set_function(lambda: float(core.page(boottime_ns()).trading_state))
         metrics.lease_left_seconds.set_function(lambda: _left_s(core))
-        metrics.halts_in_force.set_function(lambda: sum(concerns(each, subject) for each in core.memory.in_force))
+        metrics.halts_in_force.set_function(lambda: sum(map(core.concerned, core.memory.in_force)))
         metrics.control_version.set_function(lambda: float(core.memory.version))
         metrics.component_attached.set_function(lambda: float(bool(core.incarnation)))
 

@@ -50,6 +50,11 @@ class Postbox:
             self._log.info("the broker is back", broker=self.broker_name())
         self._trouble = trouble
 
+    def move_on(self) -> None:
+        """Leave the broker's node, which holds our connections and is of no use, for the next one."""
+        self._log.warning("no arbiter answers; asking at another node of the broker", trouble=self._broker.trouble)
+        self._broker.move_on()
+
     def broker_name(self) -> str:
         """Product and version of what answered last; empty before the first connection."""
         info = self._broker.info

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
 import structlog
@@ -21,6 +22,7 @@ from sidecar.agent.clock import boottime_ns
 from sidecar.agent.listener import bind_unix
 from sidecar.agent.local_api import local_api
 from sidecar.agent.parts import Parts, Places
+from sidecar.broker.examination import Examination
 from sidecar.broker.interface import Broker
 from sidecar.config.models import Settings
 from sidecar.core.sidecar import WritePage
@@ -43,11 +45,16 @@ class Agent:
     `listening` is set once the local interface answers; `health_port` is then the TCP port of /health, if any.
     """
 
-    def __init__(self, settings: Settings, broker: Broker, *, child: Sequence[str] = ()) -> None:
+    def __init__(
+        self, settings: Settings, broker: Broker, *, child: Sequence[str] = (), examination: Examination | None = None
+    ) -> None:
         self.places = Places.of(settings)
         self.metrics = SidecarMetrics(__version__)
         self.listening = asyncio.Event()
         self.health_port: int | None = None
+        self._examination = examination or Examination()
+        self.metrics.broker.counters = lambda: asdict(broker.counters)
+        self.metrics.broker.findings = lambda: self._examination.counts
         self._settings = settings
         self._broker = broker
         self._grace_s = (settings.component.stop_grace_ms if settings.component else 0) / 1000
@@ -71,6 +78,9 @@ class Agent:
             run = uuid.uuid4().hex[:12]
             parts = Parts(self._settings, self.places, self._broker, writer, self.metrics, run)
             stack.callback(parts.gatekeeper.close)
+            parts.health.found = lambda: (*filter(None, (parts.roundtrip.trouble,)), *self._examination.reasons)
+            if self._child is not None:
+                parts.starting.close()  # We have started the component already, and end when it does.
             parts.gatekeeper.do([WritePage(parts.core.page(boottime_ns()))])  # Closed still, and it says why.
             await self._serve(parts, stack)
             return await self._live(parts)
@@ -105,6 +115,7 @@ class Agent:
             code = error.code
         finally:
             parts.sessions.close(STOPPING)
+            await parts.starting.stop()
             stopped = await self._child.stop(self._grace_s) if self._child is not None else 0
             await parts.reports.drain(DRAIN_S)
             for work in works:
@@ -123,13 +134,16 @@ class Agent:
             "reports": parts.reports.run(),
             "health": parts.health.run(self._settings.health.report_interval_ms / 1000),
             "loop-lag": sample_loop_lag(observe_lag),
+            "broker-examination": self._examination.run(),
+            "roundtrip": parts.roundtrip.run(),
+            "probes": parts.probes.run(),
         }
         return [asyncio.create_task(work, name=name) for name, work in works.items()]
 
     async def _until_over(self, parts: Parts, works: list[asyncio.Task[Any]]) -> int | None:
         """The exit code of whatever ended first; None when we were told to stop."""
         stopping = asyncio.create_task(self._stopping.wait())
-        exited = await self._start_child()
+        exited = await self._start_child(parts)
         try:
             await asyncio.wait({stopping, *works, *exited}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -147,14 +161,27 @@ class Agent:
                 return FAILED_CODE
         return None
 
-    async def _start_child(self) -> set[asyncio.Task[int]]:
-        if self._child is None:
+    async def _start_child(self, parts: Parts) -> set[asyncio.Task[int]]:
+        child = self._child
+        if child is None:
             return set()
-        pid = await self._child.start()
-        self._log.info("the component was started", command=self._child.command[0], pid=pid)
-        return {asyncio.create_task(self._child.wait(), name="child")}
+        parts.child_pid = pid = await child.start()
+        dead = asyncio.Event()
+        parts.probes.on_dead = lambda reason: dead.set()
+        self._log.info("the component was started", command=child.command[0], pid=pid)
+        return {asyncio.create_task(self._child_over(child, dead), name="child")}
+
+    async def _child_over(self, child: Child, dead: asyncio.Event) -> int:
+        """The child's exit code, once it has exited, or was stopped because its probes call it dead."""
+        exited, called_dead = asyncio.create_task(child.wait()), asyncio.create_task(dead.wait())
+        try:
+            await asyncio.wait({exited, called_dead}, return_when=asyncio.FIRST_COMPLETED)
+            return exited.result() if exited.done() else await child.stop(self._grace_s)
+        finally:
+            exited.cancel()
+            called_dead.cancel()
 
     def _child_of(self, command: Sequence[str]) -> Child | None:
         if not command:
             return None
-        return Child(command, {"SIDECAR_SOCKET": str(self.places.socket), "SIDECAR_GATE": str(self.places.gate)})
+        return Child(command, self.places.environment)

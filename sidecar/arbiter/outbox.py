@@ -3,16 +3,28 @@
 import contextlib
 from collections.abc import Callable
 
+from sidecar.arbiter.snapshots import Snapshots
 from sidecar.broker.interface import Broker, BrokerError, Delivery, Outgoing
 from sidecar.broker.topology import ARBITER_QUEUE, CONTROL, EVENTS, HEALTH, takes_replies
-from sidecar.core.outputs import Append, AskNominee, Broadcast, Event, Origin, Output, Reply, Settle
+from sidecar.core.outputs import (
+    Append,
+    AskNominee,
+    Broadcast,
+    Event,
+    Origin,
+    Output,
+    Reply,
+    Resubscribe,
+    Settle,
+    TakeSnapshot,
+)
 from sidecar.journal.stream import Journal
 from sidecar.messages.base import Message, message_type
 from sidecar.messages.codec import encode
 from sidecar.messages.control import Probe
-from sidecar.messages.detection import Canary
+from sidecar.messages.detection import Canary, CorrelatedSilence
 from sidecar.messages.events import OrderChanged, SlotMoved
-from sidecar.messages.health import Lease
+from sidecar.messages.health import Lease, StartComponent
 from sidecar.telemetry.metrics import ArbiterMetrics
 
 
@@ -24,6 +36,7 @@ class Outbox:
         name: str,
         broker: Broker,
         journal: Journal,
+        snapshots: Snapshots,
         metrics: ArbiterMetrics,
         lease_ms: int,
         on_event: Callable[[Message], None],
@@ -31,6 +44,7 @@ class Outbox:
         self._name = name
         self._broker = broker
         self._journal = journal
+        self._snapshots = snapshots
         self._metrics = metrics
         self._lease_ms = lease_ms
         self._on_event = on_event
@@ -51,8 +65,8 @@ class Outbox:
         """Do all of it in order."""
         for output in outputs:
             match output:
-                case Append(record):
-                    self._journal.append(record)
+                case Append(_, body):
+                    self._journal.append(body)
                     self._metrics.journal_appended.inc()
                 case Reply(message, origin):
                     self._reply(message, origin)
@@ -64,6 +78,10 @@ class Outbox:
                     self._settle(handle, verdict)
                 case AskNominee():
                     self._send("", ARBITER_QUEUE, Probe(arbiter=self._name))
+                case TakeSnapshot(taken):
+                    self._snapshots.take(taken)
+                case Resubscribe():
+                    self._journal.subscribe_again()
 
     def canary(self, canary: Canary) -> None:
         """Send it by the way that the sidecars' heartbeats take."""
@@ -73,9 +91,9 @@ class Outbox:
         if not takes_replies(origin.reply_to):
             return
         expiration = None
-        if isinstance(message, Lease):
+        if isinstance(message, Lease | StartComponent):
             expiration = self._lease_ms
-            if message.slots:
+            if isinstance(message, Lease) and message.slots:
                 self._metrics.leases_granted.inc()
         self._send("", origin.reply_to, message, origin.correlation_id, expiration_ms=expiration, persistent=False)
 
@@ -85,6 +103,8 @@ class Outbox:
                 self._metrics.orders.inc(phase)
             case SlotMoved(slot=slot, previous=previous) if previous:
                 self._metrics.failovers.inc(slot.partition("/")[0])
+            case CorrelatedSilence(change=change, silent=silent):
+                self._metrics.correlated_silence.set(0 if change == "ENDED" else silent)
         self._on_event(message)
         self._send(EVENTS, key, message)
 

@@ -4,23 +4,22 @@ Owns what an operator's command does over AMQP and what it says. It must not kee
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Literal
 
-import aio_pika
 import aiormq
 from aio_pika.abc import AbstractConnection
 from yarl import URL
 
-from sidecar.broker import dead_letters
 from sidecar.broker.declaring import bind_queue, declare_exchange, declare_queue
-from sidecar.broker.interface import BrokerAway, BrokerError, BrokerInfo, TopologyConflict
-from sidecar.broker.link import broker_info, version_of
+from sidecar.broker.finding import Finding, Level
+from sidecar.broker.interface import BrokerError, BrokerInfo, TopologyConflict
+from sidecar.broker.letters import letter_box
+from sidecar.broker.link import version_of
 from sidecar.broker.standing import describe
 from sidecar.broker.topology import DEAD_LETTERS_QUEUE, EXCHANGES, QUEUES, ExchangeSpec, QueueSpec
+from sidecar.broker.visiting import on_channel, visiting
 
 TIMEOUT_S = 10.0
 OLDEST_VERSION = (3, 10)
@@ -29,73 +28,88 @@ SHOWN_MAX = 5
 
 Spec = ExchangeSpec | QueueSpec
 EVERYTHING: tuple[Spec, ...] = (*EXCHANGES, *QUEUES)
-Level = Literal["ok", "warning", "error"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was looked at. `mend` is what to do about it; empty when it is ok."""
-
-    level: Level
-    subject: str
-    text: str
-    mend: str = ""
 
 
 async def apply(url: str, timeout_s: float = TIMEOUT_S, *, specs: Sequence[Spec] = EVERYTHING) -> list[str]:
     """Declare these exchanges, queues and their bindings; one line each. TopologyConflict on the first that differs."""
     lines = []
-    async with _connected(url, timeout_s) as (connection, info):
+    async with visiting(url, timeout_s) as (connection, info):
         version = version_of(info.version)
         for spec in specs:
             there = await _there(connection, spec, timeout_s)
-            await _on_channel(connection, partial(_declare, spec, version, timeout_s), timeout_s)
+            await on_channel(connection, partial(_declare, spec, version, timeout_s), timeout_s)
             if isinstance(spec, QueueSpec):
-                await _on_channel(connection, partial(_bind, spec, timeout_s), timeout_s)
+                await on_channel(connection, partial(_bind, spec, timeout_s), timeout_s)
             lines.append(_line(spec, there))
     return lines
 
 
-async def check(url: str, timeout_s: float = TIMEOUT_S, *, specs: Sequence[Spec] = EVERYTHING) -> list[Finding]:
-    """Look at everything that a start needs, change nothing, and say all of it, good or bad. Raises no BrokerError.
+async def check(
+    url: str,
+    timeout_s: float = TIMEOUT_S,
+    *,
+    specs: Sequence[Spec] = EVERYTHING,
+    missing: Level = "critical",
+    letters: bool = True,
+    way: bool = True,
+    strict: bool = False,
+) -> list[Finding]:
+    """Look over AMQP at everything that a start needs, change nothing, and say all of it. Raises no BrokerError.
 
-    Bindings are not looked at: AMQP cannot list them, and every start declares them again.
+    `missing` is the level of what does not exist (a start declares it); `letters` looks at the dead letters too, which
+    marks them redelivered; `way` looks at the encryption of our connection and at its user,
+    whom `strict` refuses with the default password beyond this host. Bindings are not looked at: AMQP cannot list them,
+    and every start declares them again.
     """
     try:
-        async with _connected(url, timeout_s) as (connection, info):
-            findings = [_reachable(url, info), _version(info), *_credentials(url)]
+        async with visiting(url, timeout_s) as (connection, info):
+            findings = [_reachable(url, info), _version(info)]
+            if way:
+                findings += [_encryption(url), *_credentials(url, strict)]
             version = version_of(info.version)
             for spec in specs:
-                findings.append(await _check_declared(connection, spec, version, timeout_s))
-            findings += await _check_dead_letters(connection, timeout_s)
+                findings.append(await _check_declared(connection, spec, version, timeout_s, missing))
+            if letters:
+                findings += await _check_dead_letters(url, timeout_s)
             return findings
     except BrokerError as error:
         return [
-            Finding(level="error", subject=f"broker {_place(url)}", text=str(error), mend=_mend_unreachable(str(error)))
+            Finding(
+                level="critical",
+                subject=f"broker {_place(url)}",
+                text=str(error),
+                means="without a broker nothing is granted, and gates close when their leases end",
+                mend=_mend_unreachable(str(error)),
+            )
         ]
 
 
-async def look_at_dead_letters(url: str, at_most: int, timeout_s: float = TIMEOUT_S) -> dead_letters.DeadLetters:
-    """Count them and read the oldest, leaving them where they are."""
-    async with _connected(url, timeout_s) as (connection, _):
-        return await dead_letters.look(connection, at_most=at_most, timeout_s=timeout_s)
+async def check_each(
+    urls: Sequence[str],
+    *,
+    missing: Level = "critical",
+    letters: bool = True,
+    way: bool = True,
+    strict: bool = False,
+) -> list[Finding]:
+    """Whether each node answers, and everything else from the first that does: the nodes share it."""
+    findings: list[Finding] = []
+    looked = False
+    for url in urls:
+        specs = () if looked else EVERYTHING
+        found = await check(url, specs=specs, missing=missing, letters=letters and not looked, way=way, strict=strict)
+        findings += found[:1] if looked else found
+        looked = looked or len(found) > 1
+    return findings
 
 
-@asynccontextmanager
-async def _connected(url: str, timeout_s: float) -> AsyncIterator[tuple[AbstractConnection, BrokerInfo]]:
-    try:
-        async with asyncio.timeout(timeout_s):
-            connection = await aio_pika.connect(url, heartbeat=10, name="sidecar admin")
-    except Exception as error:
-        raise BrokerAway(f"cannot be reached: {describe(error)}") from error
-    try:
-        yield connection, broker_info(await _transport(connection))
-    except (aiormq.AMQPError, TimeoutError, ConnectionError) as error:
-        raise BrokerAway(f"stopped answering: {describe(error)}") from error
-    finally:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await connection.close()
+async def answering_version(urls: Sequence[str], timeout_s: float = TIMEOUT_S) -> tuple[int, int] | None:
+    """(major, minor) of the first node that answers; None when none does."""
+    for url in urls:
+        with suppress(BrokerError):
+            async with visiting(url, timeout_s) as (_, info):
+                return version_of(info.version)
+    return None
 
 
 async def _declare(spec: Spec, version: tuple[int, int], timeout_s: float, channel: aiormq.Channel) -> None:
@@ -120,82 +134,68 @@ async def _ask(spec: Spec, timeout_s: float, channel: aiormq.Channel) -> None:
 async def _there(connection: AbstractConnection, spec: Spec, timeout_s: float) -> bool:
     """Whether something of that name exists. Asked passively; a no closes the channel it was asked on."""
     try:
-        await _on_channel(connection, partial(_ask, spec, timeout_s), timeout_s)
+        await on_channel(connection, partial(_ask, spec, timeout_s), timeout_s)
     except aiormq.ChannelNotFoundEntity:
         return False
     return True
 
 
 async def _check_declared(
-    connection: AbstractConnection, spec: Spec, version: tuple[int, int], timeout_s: float
+    connection: AbstractConnection, spec: Spec, version: tuple[int, int], timeout_s: float, missing: Level
 ) -> Finding:
     """Present, and equal: declaring what exists with our arguments changes nothing and is refused when they differ."""
     subject = _subject(spec)
     if not await _there(connection, spec, timeout_s):
         return Finding(
-            level="error",
+            level=missing,
             subject=subject,
             text="does not exist",
+            means="what travels through it is lost or refused until it does",
             mend="run `sidecar topology apply`, or import topology/",
         )
 
     try:
-        await _on_channel(connection, partial(_declare, spec, version, timeout_s), timeout_s)
+        await on_channel(connection, partial(_declare, spec, version, timeout_s), timeout_s)
     except TopologyConflict as conflict:
         return Finding(
-            level="error",
+            level="critical",
             subject=subject,
             text=str(conflict),
+            means="processes cannot declare it and do not start, or what it must keep may be lost",
             mend="delete it when it is empty, then run `sidecar topology apply`",
         )
     except aiormq.ChannelAccessRefused as error:
         return Finding(
-            level="warning",
+            level="info",
             subject=subject,
             text=f"exists, but its arguments could not be compared: {describe(error)}",
-            mend="check with a user that may configure it (role reconciler or administrator)",
+            mend="check with a user that may configure it (role arbiter), or with broker.management_url",
+            unseen=True,
         )
     return Finding(level="ok", subject=subject, text="exists as it should")
 
 
-async def _check_dead_letters(connection: AbstractConnection, timeout_s: float) -> list[Finding]:
+async def _check_dead_letters(url: str, timeout_s: float) -> list[Finding]:
     subject = f"queue {DEAD_LETTERS_QUEUE}"
     try:
-        found = await dead_letters.look(connection, at_most=SHOWN_MAX, timeout_s=timeout_s)
-    except aiormq.AMQPChannelError:
+        async with letter_box(url, timeout_s) as box:
+            count, oldest = box.count, box.letters[:SHOWN_MAX]
+    except BrokerError:
         return []  # It does not exist or may not be read: already a finding of its own.
-    if not found.count:
+    if not count:
         return [Finding(level="ok", subject=subject, text="no dead letters")]
     reasons = "; ".join(
-        f"{each.code or 'by the broker'}: {each.type or 'no type'} from {each.sender or 'nobody'}: {each.text}"[:200]
-        for each in found.oldest
+        f"{each.code}: {each.type or 'no type'} from {each.app_id or 'nobody'}: {each.text}"[:200] for each in oldest
     )
     return [
         Finding(
             level="warning",
             subject=subject,
-            text=f"{found.count} waiting; the oldest: {reasons}",
-            mend="mend the senders named, then purge the queue",
+            text=f"{count} waiting; the oldest: {reasons}",
+            means="somebody's messages are not understood: what they said did not happen",
+            mend="mend the senders named, then see `sidecar dead-letters list`",
         )
     ]
-
-
-async def _on_channel(
-    connection: AbstractConnection, work: Callable[[aiormq.Channel], Awaitable[object]], timeout_s: float
-) -> None:
-    """A throwaway channel, because a refusal closes it."""
-    async with asyncio.timeout(timeout_s), connection.channel() as channel:
-        under = await channel.get_underlay_channel()
-        if not isinstance(under, aiormq.Channel):
-            raise BrokerError("aio-pika no longer works on aiormq: install the versions of constraints.txt")
-        await work(under)
-
-
-async def _transport(connection: AbstractConnection) -> aiormq.Connection:
-    under = connection.transport.connection if connection.transport is not None else None
-    if not isinstance(under, aiormq.Connection):
-        raise BrokerAway("went away while connecting")
-    return under
 
 
 def _reachable(url: str, info: BrokerInfo) -> Finding:
@@ -209,25 +209,44 @@ def _version(info: BrokerInfo) -> Finding:
     if info.product == "RabbitMQ" and version >= OLDEST_VERSION and version[0] <= NEWEST_MAJOR:
         return Finding(level="ok", subject="broker version", text=f"{info.version} is supported")
     return Finding(
-        level="error" if version < OLDEST_VERSION else "warning",
+        level="critical" if version < OLDEST_VERSION else "warning",
         subject="broker version",
         text=f"{info.product} {info.version} was never tried",
+        means="streams and quorum queues may behave otherwise than the promises need",
         mend="use RabbitMQ 3.10 to 4.x",
     )
 
 
-def _credentials(url: str) -> list[Finding]:
+def _credentials(url: str, strict: bool) -> list[Finding]:
     parsed = URL(url)
     if (parsed.user or "guest", parsed.password or "guest") != ("guest", "guest"):
         return []
     return [
         Finding(
-            level="warning",
+            level="critical" if strict and not _is_local(url) else "warning",
             subject="credentials",
             text="the default user guest with its default password",
+            means="whoever reaches the broker can halt everything, write into the journal, and delete it",
             mend="give each role a user of its own; topology/permissions.json lists their rights",
         )
     ]
+
+
+def _encryption(url: str) -> Finding:
+    if URL(url).scheme == "amqps":
+        return Finding(level="ok", subject="encryption", text="TLS")
+    return Finding(
+        level="info" if _is_local(url) else "warning",
+        subject="encryption",
+        text=f"none on the way to {_place(url)}",
+        means="passwords and orders can be read and changed on the way",
+        mend="enable TLS on the broker and write amqps:// in broker.urls",
+    )
+
+
+def _is_local(url: str) -> bool:
+    host = URL(url).host or "localhost"
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _mend_unreachable(text: str) -> str:

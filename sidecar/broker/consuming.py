@@ -67,6 +67,11 @@ class Seat:
             else:
                 await self._channel.basic_nack(tag, requeue=True, wait=False)
 
+    def leave(self, reason: str) -> None:
+        """Deliver nothing more and let `serve` raise."""
+        self.gone = self.gone or reason
+        self._wake.set()
+
     def end(self, reason: str) -> None:
         """Deliver nothing more and settle nothing more: the channel's tags mean nothing from here on."""
         self.gone = self.gone or reason
@@ -103,13 +108,10 @@ class Seat:
         self._wake.set()
 
     def _on_closed(self, closing: "asyncio.Future[object]") -> None:
-        reason = None if closing.cancelled() else closing.exception()
-        self.gone = self.gone or f"the channel closed: {describe(reason)}"
-        self._wake.set()
+        self.leave(f"the channel closed: {describe(None if closing.cancelled() else closing.exception())}")
 
     def _on_cancelled(self, _: Basic.Cancel) -> None:
-        self.gone = self.gone or "the broker cancelled the consumer: its queue was deleted or moved"
-        self._wake.set()
+        self.leave("the broker cancelled the consumer: its queue was deleted or moved")
 
 
 class Consumer:
@@ -158,6 +160,17 @@ class Consumer:
             if consuming and not self._leaving:
                 self._subscription.on_lost()
             await session.drop(channel)
+
+    def again(self) -> None:
+        """Give up the present seat, if there is one: its channel is dropped, and the supervisor consumes anew."""
+        if self._seat is not None:
+            self._seat.leave("it was asked to consume anew")
+
+    def retire(self) -> None:
+        """Deliver nothing more, for good; nobody is told of a loss."""
+        self._leaving = True
+        if self._seat is not None:
+            self._seat.end("it was unsubscribed")
 
     async def leave(self) -> None:
         """Stop deliveries, and send the verdicts given so far."""

@@ -11,7 +11,8 @@ class Counters:
     """Totals since the process began.
 
     `reconnects` counts links that stood again after a loss; `posts_dropped` counts posts that were never handed to
-    the socket, because the link went or the buffer was full.
+    the socket, because the link went or the buffer was full. `returned` reached no queue; `refused` were never sent,
+    because there was no link, an alarm, or no room. `blocked_s` is how long the broker blocked us, in seconds.
     """
 
     reconnects: int = 0
@@ -19,3 +20,6 @@ class Counters:
     publish_failures: int = 0
     posts_dropped: int = 0
     delivered: int = 0
+    returned: int = 0
+    refused: int = 0
+    blocked_s: float = 0.0

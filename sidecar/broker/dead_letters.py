@@ -1,15 +1,10 @@
-"""Dead letters: making one from what could not be understood, and looking at those that wait.
+"""Dead letters: making one from what could not be understood. Those that wait are letters.py's.
 
 Owns what a dead letter carries. It must not know why something was refused; the shells say so.
 """
 
-import asyncio
-from dataclasses import dataclass
-
-from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
-
 from sidecar.broker.interface import Delivery, Outgoing
-from sidecar.broker.topology import DEAD_LETTER, DEAD_LETTERS_QUEUE
+from sidecar.broker.topology import DEAD_LETTER
 
 BODY_BYTES_MAX = 16 * 1024
 """More of a refused body is cut off. Raising it lets one bad sender fill the broker's disk faster."""
@@ -21,6 +16,11 @@ REASON_CODE = "reason-code"
 REASON_TEXT = "reason-text"
 BODY_BYTES = "original-body-bytes"
 TRUNCATED = "body-truncated"
+
+REDRIVEN_TIMES = "redriven-times"
+REDRIVEN_BY = "redriven-by"
+REDRIVEN_REASON = "redriven-reason"
+"""On what was sent back (letters.py), and kept when it is refused again."""
 
 
 def dead_letter(delivery: Delivery, code: str, text: str, *, app_id: str = "") -> Outgoing:
@@ -43,57 +43,18 @@ def dead_letter(delivery: Delivery, code: str, text: str, *, app_id: str = "") -
     }
     if len(body) < len(delivery.body):
         headers[TRUNCATED] = 1
+    headers |= _redriven(delivery)
     return Outgoing(
         exchange=DEAD_LETTER, routing_key="", body=body, type="dead-letter.v1", app_id=app_id, headers=headers
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetter:
-    """One waiting dead letter. `code` is empty for what the broker itself dead-lettered; `headers` says why."""
-
-    code: str
-    text: str
-    sender: str
-    type: str
-    body: bytes
-    headers: dict[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetters:
-    """How many wait, and the oldest of them."""
-
-    count: int
-    oldest: tuple[DeadLetter, ...]
-
-
-async def look(
-    connection: AbstractConnection, *, at_most: int, timeout_s: float, queue_name: str = DEAD_LETTERS_QUEUE
-) -> DeadLetters:
-    """Count the dead letters and read the oldest, leaving all of them where they are.
-
-    They are taken unacknowledged on a channel of their own; its end puts them back, at their place, marked redelivered.
-    """
-    oldest: list[DeadLetter] = []
-    async with asyncio.timeout(timeout_s), connection.channel() as channel:
-        queue = await channel.get_queue(queue_name)
-        count = queue.declaration_result.message_count or 0
-        while len(oldest) < min(at_most, count):
-            message = await queue.get(no_ack=False, fail=False)
-            if message is None:
-                break
-            oldest.append(_dead_letter(message))
-    return DeadLetters(count, tuple(oldest))
-
-
-def _dead_letter(message: AbstractIncomingMessage) -> DeadLetter:
-    headers: dict[str, object] = dict(message.headers)
-    return DeadLetter(
-        code=str(headers.get(REASON_CODE, "")),
-        text=str(headers.get(REASON_TEXT, "")),
-        sender=str(headers.get("original-app-id", message.app_id or "")),
-        type=str(headers.get("original-type", message.type or "")),
-        body=message.body,
-        headers=headers,
-    )
+def _redriven(delivery: Delivery) -> dict[str, str | int]:
+    times = delivery.headers.get(REDRIVEN_TIMES)
+    if not isinstance(times, int):
+        return {}
+    return {
+        REDRIVEN_TIMES: times,
+        REDRIVEN_BY: str(delivery.headers.get(REDRIVEN_BY, ""))[:NAME_MAX],
+        REDRIVEN_REASON: str(delivery.headers.get(REDRIVEN_REASON, ""))[:TEXT_MAX],
+    }

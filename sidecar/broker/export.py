@@ -90,9 +90,9 @@ def permissions() -> dict[str, Any]:
             read=_regex([CONTROL, EVENTS], ["sidecar.control.", "sidecar.reply.", "sidecar.events."]),
         ),
         "operator": _role(
-            "halts, resumes, fails over, and looks",
+            "halts, resumes, fails over, looks, and sends dead letters back or puts them away",
             configure=_regex([], ["sidecar.reply.", "sidecar.events."]),
-            write=_regex([CONTROL, COMMANDS], ["sidecar.reply.", "sidecar.events."]),
+            write=_regex([CONTROL, COMMANDS, EVENTS, HEALTH, ORDERS], ["sidecar.reply.", "sidecar.events."]),
             read=_regex([EVENTS, DEAD_LETTERS_QUEUE], ["sidecar.reply.", "sidecar.events."]),
         ),
         "reconciler": _role(

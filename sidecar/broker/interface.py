@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from sidecar.broker.counters import Counters
 from sidecar.broker.topology import QueueSpec
 
 
@@ -111,6 +112,10 @@ class Broker(Protocol):
         """What answered last; None before the first connection."""
 
     @property
+    def counters(self) -> Counters:
+        """What this connection has done so far."""
+
+    @property
     def trouble(self) -> str:
         """Empty while all links stand and none is blocked; else one sentence."""
 
@@ -119,6 +124,9 @@ class Broker(Protocol):
 
     async def wait_ready(self, timeout_s: float) -> None:
         """Return when every link stands and every subscription consumes; BrokerAway after `timeout_s`."""
+
+    def move_on(self) -> None:
+        """Drop every link and connect to the next node: this one serves nobody. Returns at once."""
 
     async def close(self) -> None:
         """Cancel consumers, drain, close."""
@@ -139,4 +147,13 @@ class Broker(Protocol):
         """Send, waiting at most `timeout_s` for a link and for the broker's confirm; PublishFailed or BrokerAway."""
 
     def subscribe(self, subscription: Subscription, *, control: bool = False) -> None:
-        """Consume from now on. `control` puts it on the control link, away from order traffic. Call before start()."""
+        """Consume from now on. `control` puts it on the control link, away from order traffic.
+
+        One subscription to a queue at a time: ValueError for a second one.
+        """
+
+    def unsubscribe(self, queue: str) -> None:
+        """End the subscription to this queue; nothing is delivered any more. Returns at once, and is safe to repeat."""
+
+    def consume_again(self, queue: str) -> None:
+        """Leave the consumer of this queue and consume anew, as after a lost channel: it may hang. Returns at once."""

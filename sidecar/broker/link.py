@@ -144,10 +144,22 @@ class Link:
         self._changed = changed
         self._turn = 0
         self._task: asyncio.Task[None] | None = None
+        self._houses: list[tuple[Tenant, asyncio.Task[None]]] = []
 
     def house(self, tenant: Tenant) -> None:
-        """Take a tenant in, before `start`."""
-        self._tenants.append((tenant, Standing(tenant.what, self._changed)))
+        """Take a tenant in: it lives from now on, or from the time when the link stands."""
+        standing = Standing(tenant.what, self._changed)
+        self._tenants.append((tenant, standing))
+        if self.session is not None:
+            self._move_in(self.session, tenant, standing)
+
+    def evict(self, tenant: Tenant) -> None:
+        """The tenant goes for good. Returns at once; its channel is closed behind it."""
+        self._tenants = [each for each in self._tenants if each[0] is not tenant]
+        for each, task in self._houses:
+            if each is tenant:
+                task.cancel()
+        self._changed()
 
     @property
     def standings(self) -> list[Standing]:
@@ -159,11 +171,16 @@ class Link:
         """Empty, or what is wrong, in a sentence."""
         if not self.standing.stands:
             return self.standing.trouble
-        if self.session is not None and self.session.blocked:
+        if self.blocked:
             return (
                 f"{self.standing.what}: the broker blocks publishers (a memory or disk alarm); free its memory or disk"
             )
         return next((each.trouble for _, each in self._tenants if not each.stands), "")
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the broker told us to stop publishing (an alarm)."""
+        return self.session is not None and self.session.blocked
 
     def start(self) -> None:
         """Begin connecting."""
@@ -188,7 +205,8 @@ class Link:
     async def _live(self) -> None:
         session = await self._connect()
         lost = session.connection.closing
-        houses = [asyncio.create_task(self._house(session, *each), name=each[0].what) for each in self._tenants]
+        for tenant, standing in self._tenants:
+            self._move_in(session, tenant, standing)
         self.session = session
         self.standing.up()
         try:
@@ -198,12 +216,17 @@ class Link:
             self.standing.down("the connection went")
             self.session = None
             lost.cancel()
+            houses, self._houses = [task for _, task in self._houses], []
             for each in houses:
                 each.cancel()
             try:
                 await asyncio.gather(*houses, return_exceptions=True)
             finally:
                 await self._shut(session)
+
+    def _move_in(self, session: Session, tenant: Tenant, standing: Standing) -> None:
+        self._houses = [each for each in self._houses if not each[1].done()]
+        self._houses.append((tenant, asyncio.create_task(self._house(session, tenant, standing), name=tenant.what)))
 
     async def _house(self, session: Session, tenant: Tenant, standing: Standing) -> None:
         await standing.keep(lambda: tenant.live(session, standing), self._reach.backoff_max_s)

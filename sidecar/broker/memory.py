@@ -165,16 +165,47 @@ class MemoryBroker:
 
     async def publish(self, out: Outgoing, timeout_s: float = 5.0) -> None:
         """Send, waiting for the connection at most `timeout_s`."""
-        await self.wait_ready(timeout_s)
+        try:
+            await self.wait_ready(timeout_s)
+        except BrokerAway:
+            self.counters.refused += 1
+            raise
         await self.submit(out)
 
     def subscribe(self, subscription: Subscription, *, control: bool = False) -> None:
-        """Consume from `start()` on."""
-        if self._started:
-            raise RuntimeError("subscribe() after start(): subscribe first")
+        """Consume from now or from `start()` on, until `unsubscribe`."""
+        if any(each.queue.name == subscription.queue.name for each in self._subscriptions):
+            raise ValueError(f"{subscription.queue.name} is consumed already: unsubscribe first")
         if subscription.queue.kind == "stream" and subscription.no_ack:
             raise ValueError(f"{subscription.queue.name} is a stream: RabbitMQ refuses no_ack on streams (540)")
         self._subscriptions.append(subscription)
+        if self._up:
+            queue = self._hub.declare(subscription.queue, self)
+            self._seats.append((queue, queue.seat(subscription, partial(self._deliver, subscription))))
+
+    def unsubscribe(self, queue: str) -> None:
+        """Consume no more."""
+        self._subscriptions = [each for each in self._subscriptions if each.queue.name != queue]
+        for held, seat in [each for each in self._seats if each[0].spec.name == queue]:
+            held.leave(seat)
+            self._seats.remove((held, seat))
+
+    def move_on(self) -> None:
+        """There is no other node."""
+
+    def consume_again(self, queue: str) -> None:
+        """Leave the consumer of this queue and take a new seat at it."""
+        if not self._up:
+            return
+        mine = [each for each in self._seats if each[0].spec.name == queue]
+        for old, seat in mine:
+            old.leave(seat)
+            self._seats.remove((old, seat))
+        for each in self._subscriptions:
+            if each.queue.name == queue:
+                each.on_lost()
+                found = self._hub.declare(each.queue, self)
+                self._seats.append((found, found.seat(each, partial(self._deliver, each))))
 
     def cut(self) -> None:
         """Lose the connection: exclusive queues vanish, what is unacknowledged goes back, consumers are told."""
@@ -211,6 +242,7 @@ class MemoryBroker:
 
     def _require_up(self) -> None:
         if not self._up:
+            self.counters.refused += 1
             raise BrokerAway("there is no link to the embedded broker; nothing was sent")
 
     def _route(self, out: Outgoing) -> str:
@@ -225,6 +257,7 @@ class MemoryBroker:
             return
         if failure:
             self.counters.publish_failures += 1
+            self.counters.returned += 1
             future.set_exception(PublishFailed(failure))
         else:
             self.counters.published += 1

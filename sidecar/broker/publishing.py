@@ -30,6 +30,9 @@ from sidecar.broker.standing import Lost, Standing, describe
 BATCH_MAX = 64
 """Messages per write. More would make a halt wait behind a longer burst."""
 
+BLOCKED_LOOK_S = 0.25
+"""Between looks whether an alarm blocks us, for the counter only. Lower makes the figure finer."""
+
 GIVE_UP_S = 30.0
 """When `pending_max` publishes wait and the oldest is this long past its timeout, its confirm will not come: the
 channel is opened anew, instead of being full for ever."""
@@ -62,17 +65,32 @@ class Publisher:
         )
         self._session, self._desk, self._open = session, desk, True
         standing.up()
+        watch = asyncio.create_task(self._count_blocked(session), name="publisher's watch on alarms")
         try:
             await desk.serve()
         finally:
+            watch.cancel()
             standing.down("a channel went")
             self._session = self._desk = None
             desk.end()
             await asyncio.gather(session.drop(desk.confirmed), session.drop(desk.plain))
 
+    async def _count_blocked(self, session: Session) -> None:
+        """An alarm's begin and end are not announced to us by aiormq, so we look."""
+        loop = asyncio.get_running_loop()
+        before_s = loop.time()
+        while True:
+            await asyncio.sleep(BLOCKED_LOOK_S)
+            now_s = loop.time()
+            if session.blocked:
+                self._counters.blocked_s += now_s - before_s
+            before_s = now_s
+
     async def leave(self) -> None:
         """Take nothing new, and wait for what is under way; TimeoutError when that takes too long."""
         self._open = False
+        if self._session is not None and self._session.blocked:
+            raise TimeoutError("an alarm: nothing will be confirmed")
         if self._desk is not None:
             async with asyncio.timeout(self._timeout_s):
                 await self._desk.drained()
@@ -250,6 +268,7 @@ class _Desk:
     def _count(self, receipt: "asyncio.Future[None]") -> None:
         if receipt.cancelled() or receipt.exception() is not None:
             self._counters.publish_failures += 1
+            self._counters.returned += isinstance(receipt, Receipt) and receipt.returned
         else:
             self._counters.published += 1
         while self._unsettled and self._unsettled[0].done():

@@ -4,6 +4,7 @@ Owns which tenant lives on which link, and the answers to "is it up" and "what i
 """
 
 import asyncio
+import random
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
@@ -42,8 +43,10 @@ class RabbitBroker:
     ) -> None:
         if not urls:
             raise ValueError("urls is empty: name at least one AMQP URL")
+        # With one order for all, everybody would be at one node, and leave it for one other.
+        self.urls = tuple(random.sample(urls, len(urls)))
         reach = Reach(
-            urls=tuple(urls),
+            urls=self.urls,
             name=name,
             connect_timeout_s=connect_timeout_ms / 1_000,
             heartbeat_s=amqp_heartbeat_s,
@@ -62,6 +65,7 @@ class RabbitBroker:
         self._consume = Link(reach, "consume", self._on_change)
         self._control = Link(reach, "control", self._on_change)
         self._links = (self._publish, self._consume, self._control)
+        self._consumers: dict[str, Consumer] = {}
         self._publish.house(self._publisher)
 
     @property
@@ -106,11 +110,19 @@ class RabbitBroker:
 
     def post(self, out: Outgoing) -> None:
         """Send without waiting or confirm, in call order; BrokerAway when there is no link or it is blocked."""
-        self._publisher.post(out)
+        try:
+            self._publisher.post(out)
+        except BrokerAway:
+            self.counters.refused += 1
+            raise
 
     def submit(self, out: Outgoing) -> asyncio.Future[None]:
         """Send in call order; the future resolves on the confirm."""
-        return self._publisher.submit(out)
+        try:
+            return self._publisher.submit(out)
+        except BrokerAway:
+            self.counters.refused += 1
+            raise
 
     async def publish(self, out: Outgoing, timeout_s: float = 5.0) -> None:
         """Wait for a link, send, and wait for the confirm, all within `timeout_s`.
@@ -122,6 +134,7 @@ class RabbitBroker:
             async with asyncio.timeout_at(deadline_s):
                 sent = await self._admitted(out)
         except TimeoutError:
+            self.counters.refused += 1
             raise BrokerAway(f"{self.trouble or 'no room'} (waited {timeout_s:g} s to publish {out.type})") from None
         try:
             async with asyncio.timeout_at(deadline_s):
@@ -130,23 +143,46 @@ class RabbitBroker:
             raise PublishFailed(f"{out.type}: no confirm within {timeout_s:g} s; it may still arrive") from None
 
     def subscribe(self, subscription: Subscription, *, control: bool = False) -> None:
-        """Consume from `start()` on, for ever."""
-        if self._started:
-            raise RuntimeError("subscribe() after start(): subscribe first")
+        """Consume from now or from `start()` on, until `unsubscribe`."""
+        if subscription.queue.name in self._consumers:
+            raise ValueError(f"{subscription.queue.name} is consumed already: unsubscribe first")
         if subscription.queue.kind == "stream" and subscription.no_ack:
             raise ValueError(f"{subscription.queue.name} is a stream: RabbitMQ refuses no_ack on streams (540)")
         link = self._control if control else self._consume
-        link.house(Consumer(subscription, self.counters, declare=self._declare))
+        consumer = Consumer(subscription, self.counters, declare=self._declare)
+        self._consumers[subscription.queue.name] = consumer
+        link.house(consumer)
+
+    def unsubscribe(self, queue: str) -> None:
+        """Consume no more. What was delivered and not settled comes again to whoever consumes next."""
+        consumer = self._consumers.pop(queue, None)
+        if consumer is not None:
+            consumer.retire()
+            for link in (self._consume, self._control):
+                link.evict(consumer)
+
+    def consume_again(self, queue: str) -> None:
+        """Leave the consumer of this queue and consume anew."""
+        self._consumers[queue].again()
+
+    def move_on(self) -> None:
+        """Drop all links; each connects to the next host. Where there is one host only, to that one.
+
+        Not during an alarm: it blocks publishers on every node (Memory and Disk Alarms, RabbitMQ documentation), and a
+        new connection would only have to learn of it again.
+        """
+        if not self._publish.blocked:
+            self.abort()
 
     def abort(self) -> None:
-        """Drop all sockets at once, as a failing network would. For drills and tests; the links come back."""
+        """Drop all sockets at once, as a failing network would. The links come back, at the next host."""
         for link in self._links:
             link.abort()
 
     async def _admitted(self, out: Outgoing) -> asyncio.Future[None]:
         while True:
             try:
-                return self.submit(out)
+                return self._publisher.submit(out)
             except BrokerAway:
                 self._changed.clear()
                 with suppress(TimeoutError):  # An alarm's end and room for one more are not announced: look again.

@@ -22,6 +22,7 @@ class Receipt(asyncio.Future[None]):
         super().__init__(loop=loop)
         self.out = out
         self.deadline_s = deadline_s
+        self.returned = False
 
     def set_result(self, result: object) -> None:
         """Confirmed; the confirm frame itself says nothing more."""
@@ -41,6 +42,7 @@ class Receipt(asyncio.Future[None]):
         if isinstance(exception, PublishFailed):
             return exception
         if isinstance(exception, aiormq.PublishError):
+            self.returned = True
             return PublishFailed(f"{target(self.out)} reaches no queue: {exception.args[0]}")
         if isinstance(exception, aiormq.DeliveryError):
             return PublishFailed(f"{target(self.out)} was refused by its queue (basic.nack)")

@@ -1,40 +1,54 @@
 """`sidecar doctor`: everything that can be looked at from here, with the mend for what is wrong.
 
-Owns the order of the checks and the findings on the running system. The broker's checks are sidecar/broker/admin.py's.
-It changes nothing.
+Owns the order of the checks and the findings on the running system. The broker's checks are those of
+sidecar/broker/examination.py. It changes nothing.
 """
 
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
-from sidecar.broker.admin import Finding
+import typer
+
+from sidecar.broker.examination import examine
+from sidecar.broker.finding import Finding
 from sidecar.broker.interface import BrokerError
+from sidecar.broker.rights import Role
 from sidecar.cli.findings import show
-from sidecar.cli.graph import operator_at, read_settings
+from sidecar.cli.graph import broker_question, operator_at, read_settings
 from sidecar.cli.options import ConfigOption, JsonOption, TimeoutOption, actor_or_default
-from sidecar.cli.topology import findings_at
 from sidecar.client.operator import NoAnswer
 from sidecar.config.errors import ConfigError
 from sidecar.config.models import Settings
 from sidecar.messages.events import StatusReport
 
 
-def doctor(config: ConfigOption = None, as_json: JsonOption = False, timeout_s: TimeoutOption = 5.0) -> None:
+def doctor(
+    config: ConfigOption = None,
+    role: Annotated[
+        Role | None,
+        typer.Option(
+            "--role", help="Compare the rights of the user in broker.urls with this role.", show_default=False
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    timeout_s: TimeoutOption = 5.0,
+) -> None:
     """Configuration, broker, topology, dead letters with their reasons, leadership, slots, halts, orders.
 
-    Exit codes: 0 no finding of level error; 1 at least one.
+    Each finding says what it means for trading and how to mend it. Exit codes: 0 nothing is critical; 1 something is.
     """
-    show(asyncio.run(_examine(config, timeout_s)), as_json)
+    show(asyncio.run(_examine(config, role, timeout_s)), as_json)
 
 
-async def _examine(config: Path | None, timeout_s: float) -> list[Finding]:
+async def _examine(config: Path | None, role: Role | None, timeout_s: float) -> list[Finding]:
     try:
         settings = read_settings(config)
     except ConfigError as error:
-        return [Finding(level="error", subject="configuration", text=each) for each in error.problems]
+        return [Finding(level="critical", subject="configuration", text=each) for each in error.problems]
     groups = Finding(level="ok", subject="configuration", text=f"valid; groups: {', '.join(settings.groups) or 'none'}")
-    broker = await findings_at(settings.broker.urls)
+    broker = await examine(broker_question(settings, role))
     return [groups, *broker, *await _system(settings, timeout_s)]
 
 
@@ -45,7 +59,7 @@ async def _system(settings: Settings, timeout_s: float) -> list[Finding]:
     except (BrokerError, NoAnswer) as error:
         return [
             Finding(
-                level="error",
+                level="critical",
                 subject="arbiter",
                 text=str(error),
                 mend="start an arbiter; until one leads, gates close when their leases end",
@@ -61,10 +75,12 @@ def _leader(report: StatusReport) -> Iterator[Finding]:
 
 def _slots(report: StatusReport) -> Iterator[Finding]:
     for group in report.groups:
+        if group.contradiction:
+            yield Finding(level="critical", subject=f"group {group.group}", text=group.contradiction)
         for slot in group.slots:
             if not slot.component:
                 mend = f"start a member of {group.group}, or see with `sidecar status` why none is ready"
-                yield Finding(level="error", subject=f"slot {slot.slot}", text="nobody holds it", mend=mend)
+                yield Finding(level="critical", subject=f"slot {slot.slot}", text="nobody holds it", mend=mend)
             else:
                 text = f"held by {slot.component}, token {slot.token}"
                 yield Finding(level="ok", subject=f"slot {slot.slot}", text=text)
@@ -73,7 +89,7 @@ def _slots(report: StatusReport) -> Iterator[Finding]:
 def _sidecars(report: StatusReport) -> Iterator[Finding]:
     for each in report.sidecars:
         if not each.group:
-            mend = "add it to groups.NAME.components of the arbiters"
+            mend = "add it to groups.NAME.components of the arbiters, or register its group: `sidecar group register`"
             yield Finding(level="warning", subject=f"sidecar {each.component}", text="is in no group", mend=mend)
         elif not each.ready:
             reasons = "; ".join(each.reasons) or "it gives no reason"

@@ -16,6 +16,7 @@ from sidecar.client.operator import NoAnswer, Refused
 from sidecar.config.errors import ConfigError
 from sidecar.demo.brokers import BrokerNotFound
 from sidecar.gate.layout import GateError
+from sidecar.journal.archive_tables import ArchiveAway, ArchiveError
 from sidecar.telemetry.logs import mask_credentials
 from sidecar.telemetry.serving import CannotListen
 
@@ -29,16 +30,18 @@ class ExitCode(IntEnum):
     BY_DEADLINE = 3
     UNKNOWN = 4
     JOURNAL = 5
+    BROKER = 8
     DEFECT = 70
 
 
 MEANINGS: Final = {
     ExitCode.OK: "done",
-    ExitCode.NO: "the answer is no: refused, a finding of level error, a step that did not happen",
+    ExitCode.NO: "the answer is no: refused, a critical finding, a step that did not happen",
     ExitCode.USAGE: "wrong command line or configuration",
     ExitCode.BY_DEADLINE: "halt: a silent holder's gate closes by its own deadline, which is printed",
     ExitCode.UNKNOWN: "the broker or the arbiter did not answer, so the outcome is unknown",
     ExitCode.JOURNAL: "arbiter: the journal has a record that this version does not know",
+    ExitCode.BROKER: "broker.strict: the broker has a critical finding, so the process did not start",
     ExitCode.DEFECT: "a defect of ours; run it again with --debug",
 }
 """`sidecar run -- COMMAND` ends with the exit code of COMMAND, as a shell gives it."""
@@ -61,8 +64,10 @@ def code_of(error: Exception) -> ExitCode:
             return ExitCode.USAGE
         case TopologyConflict() | GateError() | CannotListen() | Refused() | OSError():
             return ExitCode.NO
-        case BrokerError() | NoAnswer() | BrokerNotFound():
+        case BrokerError() | NoAnswer() | BrokerNotFound() | ArchiveAway():
             return ExitCode.UNKNOWN
+        case ArchiveError():
+            return ExitCode.NO
         case _:
             return ExitCode.DEFECT
 

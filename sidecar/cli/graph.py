@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from sidecar.broker.examination import Question
 from sidecar.broker.rabbit import RabbitBroker
+from sidecar.broker.rights import Role
 from sidecar.client.operator import Operator
 from sidecar.config.errors import ConfigError
 from sidecar.config.load import load_settings
@@ -39,6 +41,34 @@ def build_broker(settings: Settings, name: str) -> RabbitBroker:
         amqp_heartbeat_s=broker.amqp_heartbeat_s,
         backoff_max_ms=broker.backoff_max_ms,
         pending_max=broker.pending_max,
+    )
+
+
+def archive_url(settings: Settings) -> str:
+    """Where the archive is. Raises ConfigError when `archive.url_file` cannot be read."""
+    archive = settings.archive
+    if archive.url is not None:
+        return archive.url.get_secret_value()
+    if not archive.url_file:
+        return f"sqlite:///{Path(settings.run_dir).absolute() / 'archive.db'}"
+    try:
+        return Path(archive.url_file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(
+            f"archive.url_file: the file {archive.url_file} cannot be read ({why}); correct the path"
+        ) from None
+
+
+def broker_question(settings: Settings, role: Role | None, *, starting: bool = False) -> Question:
+    """What `sidecar doctor` and every start ask of the broker."""
+    broker = settings.broker
+    return Question(
+        urls=[each.get_secret_value() for each in broker.urls],
+        management_url=broker.management_url.get_secret_value() if broker.management_url else None,
+        strict=broker.strict,
+        role=role,
+        starting=starting,
     )
 
 

@@ -9,9 +9,25 @@ from typing import Annotated
 import typer
 
 from sidecar import __version__
-from sidecar.cli import demo, doctor, explain, halt, history, operator, pause, processes, simulate, status, switchover
+from sidecar.cli import (
+    archive,
+    demo,
+    doctor,
+    explain,
+    halt,
+    history,
+    operator,
+    pause,
+    processes,
+    simulate,
+    status,
+    switchover,
+)
+from sidecar.cli.audit import build_audit
 from sidecar.cli.configuration import build_config
+from sidecar.cli.dead_letters import build_dead_letters
 from sidecar.cli.errors import MEANINGS, PlainErrors
+from sidecar.cli.group import build_group
 from sidecar.cli.schemas import build_schemas
 from sidecar.cli.topology import build_topology
 from sidecar.telemetry.logs import configure_logs
@@ -33,6 +49,7 @@ def build_app() -> typer.Typer:
     app.command()(processes.run)
     app.command()(processes.arbiter)
     app.command()(processes.reconcile)
+    app.command()(archive.archive)
     app.command()(status.status)
     app.command()(halt.halt)
     app.command()(operator.resume)
@@ -44,6 +61,9 @@ def build_app() -> typer.Typer:
     app.command()(pause.pause)
     app.command()(pause.unpause)
     app.command()(doctor.doctor)
+    app.add_typer(build_audit(), name="audit")
+    app.add_typer(build_dead_letters(), name="dead-letters")
+    app.add_typer(build_group(), name="group")
     app.add_typer(build_topology(), name="topology")
     app.add_typer(build_schemas(), name="schemas")
     app.add_typer(build_config(), name="config")

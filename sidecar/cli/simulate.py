@@ -5,6 +5,7 @@ Owns the command line and the printing. It must not know how a run works.
 
 import os
 import shlex
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,8 @@ from sidecar.simulator.histogram import as_svg, as_text
 from sidecar.simulator.timeline import lines, replay
 from sidecar.simulator.world import Scenario
 
+LINE_EVERY_S = 60.0
+"""Where no progress bar can be shown, a line says so often how far it is."""
 EXAMPLE = "example"
 """The group that is simulated when the configuration has none."""
 
@@ -75,16 +78,36 @@ def simulate_command(
 
 
 def _run(scenario: Scenario, seed: int, hours: float, minutes: float, processes: int, *, quiet: bool) -> Report:
-    with Progress(console=console(stderr=True), disable=quiet, transient=True) as progress:
-        task = progress.add_task(f"{minutes:g} minutes" if minutes else f"{hours:g} virtual hours", total=1.0)
-        limit = {"minutes": minutes} if minutes else {"hours": hours}
+    errors = console(stderr=True)
+    what = f"{minutes:g} minutes" if minutes else f"{hours:g} virtual hours"
+    limit = {"minutes": minutes} if minutes else {"hours": hours}
+    told_s = time.monotonic()
+
+    def in_lines(done: float, report: Report) -> None:
+        """For a log, where a bar is none: a line now and then."""
+        nonlocal told_s
+        if not quiet and time.monotonic() >= told_s + LINE_EVERY_S:
+            told_s = time.monotonic()
+            typer.echo(f"{done:4.0%} of {what}: {_so_far(report)}", err=True)
+
+    if not errors.is_terminal:
+        return simulate(scenario, seed=seed, processes=processes, progress=in_lines, **limit)
+    with Progress(console=errors, disable=quiet, transient=True) as progress:
+        task = progress.add_task(what, total=1.0)
         return simulate(
             scenario,
             seed=seed,
             processes=processes,
-            progress=lambda done: progress.update(task, completed=done),
+            progress=lambda done, so_far: progress.update(
+                task, completed=done, description=f"{what}: {_so_far(so_far)}"
+            ),
             **limit,
         )
+
+
+def _so_far(report: Report) -> str:
+    broken = len(report.violations)
+    return f"{report.hours:.1f} virtual hours, {report.failovers} failovers, {broken} broken promises"
 
 
 def _replay(scenario: Scenario, seed: int) -> None:

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sidecar.messages.arbiters import ArbiterStatus
 from sidecar.messages.control import Halt, TradingState
 from sidecar.messages.events import GroupStatus, SidecarStatus, SlotStatus, StatusReport
 
@@ -31,6 +32,11 @@ def status_view(report: StatusReport) -> RenderableType:
     parts.extend(_restrained(report.groups))
     if report.halts:
         parts.append(halts_table(report.halts))
+    if report.arbiters:
+        parts.append(_arbiters(report.arbiters))
+        parts.extend(
+            Text(f"{each.arbiter}: {each.warning}", style="bold red") for each in report.arbiters if each.warning
+        )
     parts.append(_orders(report))
     return Group(*parts)
 
@@ -38,6 +44,8 @@ def status_view(report: StatusReport) -> RenderableType:
 def _restrained(groups: Iterable[GroupStatus]) -> Iterable[Text]:
     """What keeps groups from acting or failing over as usual, one line each."""
     for each in groups:
+        if each.contradiction:
+            yield Text(each.contradiction, style="bold red")
         if each.degraded:
             yield Text(f"{each.group} is degraded to REDUCING: {each.degraded_reason}", style="bold red")
         if each.pause is not None:
@@ -94,6 +102,16 @@ def _sidecars(sidecars: Iterable[SidecarStatus]) -> Table:
         table.add_row(
             each.component, each.group, each.role, ready, heard, str(each.control_version), "; ".join(each.reasons)
         )
+    return table
+
+
+def _arbiters(arbiters: Iterable[ArbiterStatus]) -> Table:
+    table = _table("arbiter", "standing", "term", "offset", "lag", "last heard", "digest at offset")
+    for each in arbiters:
+        lag = f"{each.behind} records, {_ms(each.lag_ns)}" if each.behind else "none"
+        digest = f"{each.digest} at {each.digest_offset}" if each.digest else ""
+        heard = f"{_ms(each.silent_ns)} ago"
+        table.add_row(each.arbiter, each.standing, str(each.term), str(each.offset), lag, heard, digest)
     return table
 
 

@@ -37,15 +37,19 @@ HISTORY_LAST: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """How far the moves that were asked for have come. `to` is the wanted holder, or empty."""
+    """How far the moves that were asked for have come. `to` is the wanted holder, or empty.
+
+    `starting` says that a cold standby was to be started first; until it is, nothing has moved.
+    """
 
     failovers: tuple[Failover, ...]
     to: str = ""
+    starting: bool = False
 
     @property
     def done(self) -> bool:
         """Every new holder was heard to act."""
-        return all(each.taken_ns for each in self.failovers)
+        return all(each.taken_ns for each in self.failovers) and bool(self.failovers or not self.starting)
 
     @property
     def as_asked(self) -> bool:
@@ -118,7 +122,7 @@ async def _move(
     while True:
         found = await _history(operator, group, timeout_s)
         asked = (each for each in found if each.asked_ns and each.asked_by == clip(actor))
-        moved = Moved(tuple(each for each in asked if _key(each) not in before), to)
+        moved = Moved(tuple(each for each in asked if _key(each) not in before), to, result.code == "STARTING")
         if moved.done or time.monotonic() >= deadline_s:
             return moved
         await asyncio.sleep(POLL_S)
@@ -140,7 +144,8 @@ def _end(moved: Moved, as_json: bool, timeout_s: float) -> None:
         for each in moved.failovers:
             console(stderr=not each.taken_ns).print(_sentence(each, timeout_s), markup=False)
         if not moved.failovers:
-            console().print("nothing had to move")
+            said = "the standby that was to be started is not up; see `sidecar explain`"
+            console(stderr=moved.starting).print(said if moved.starting else "nothing had to move", markup=False)
     raise typer.Exit(ExitCode.OK if moved.as_asked else ExitCode.NO)
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import typer
 from pydantic import SecretStr
 
-from sidecar.broker.admin import Finding, apply, check
+from sidecar.broker.admin import apply, check_each
 from sidecar.broker.export import files
+from sidecar.broker.finding import Finding
 from sidecar.broker.interface import BrokerAway
 from sidecar.cli.findings import show
 from sidecar.cli.generated import DirectoryArgument, write_files
@@ -49,14 +50,8 @@ def build_topology() -> typer.Typer:
 
 
 async def findings_at(urls: Sequence[SecretStr]) -> list[Finding]:
-    """Whether each node answers, and everything else from the first that does: the nodes share it."""
-    findings: list[Finding] = []
-    looked = False
-    for url in urls:
-        found = await check(url.get_secret_value())
-        findings += found[:1] if looked else found
-        looked = looked or len(found) > 1
-    return findings
+    """Whether each node answers, and whether exchanges and queues are as they should be."""
+    return await check_each([each.get_secret_value() for each in urls], way=False)
 
 
 async def _apply(urls: Sequence[SecretStr]) -> list[str]:

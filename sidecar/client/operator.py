@@ -36,6 +36,7 @@ from sidecar.messages.explain import (
     HistoryReport,
     HistoryRequest,
 )
+from sidecar.messages.groups import GroupDeclaration, RegisterGroup, RemoveGroup
 
 REQUEST_REPEAT_S: Final = 1.0
 """Between repetitions of an unanswered request, each with the same id. Lower loads an arbiter that is starting."""
@@ -207,6 +208,25 @@ class Operator:
         request = UnpauseRequest(request_id=request_id, group=group, actor=self._actor, reason=reason)
         return await self._command(request, "unpause", request_id, timeout_s)
 
+    async def register(
+        self, group: GroupDeclaration, reason: str, *, dry_run: bool = False, timeout_s: float = 5.0
+    ) -> CommandResult:
+        """Register a group at run time; with `dry_run` only say what would happen.
+
+        Raises NoAnswer; a refusal is an answer with `ok` false.
+        """
+        request = RegisterGroup(
+            request_id=uuid.uuid4().hex, group=group, actor=self._actor, reason=reason, dry_run=dry_run
+        )
+        return await self._command(request, "register", request.request_id, timeout_s)
+
+    async def remove(self, group: str, reason: str, *, dry_run: bool = False, timeout_s: float = 5.0) -> CommandResult:
+        """Remove a registered group whose slots nobody holds. Raises NoAnswer; a refusal has `ok` false."""
+        request = RemoveGroup(
+            request_id=uuid.uuid4().hex, group=group, actor=self._actor, reason=reason, dry_run=dry_run
+        )
+        return await self._command(request, "remove", request.request_id, timeout_s)
+
     async def halt(
         self,
         scopes: Iterable[str],
@@ -309,6 +329,8 @@ class Operator:
         finally:
             del self._waiting[request_id]
             answered.cancel()
+        if self._broker.trouble:
+            trouble = f"; {self._broker.trouble}{trouble}"
         raise NoAnswer(f"no arbiter answered {key} within {timeout_s:g} s: see that one runs and leads{trouble}")
 
     def _outgoing(self, message: Message, exchange: str, key: str, expiration_ms: int | None = None) -> Outgoing:

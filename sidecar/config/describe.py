@@ -3,6 +3,7 @@
 Owns the words around the tables. It must not know values: only the fields, their types, defaults and descriptions.
 """
 
+from collections.abc import Iterator
 from inspect import cleandoc
 from typing import Any, Final
 
@@ -46,6 +47,9 @@ may hold a password are never shown.
 }
 ```
 
+Groups can also be registered at run time from such a file or block: `sidecar group register`, see
+[operating](operating.md).
+
 **The smallest file of our own:**
 
 ```toml
@@ -62,19 +66,20 @@ def describe() -> str:
     """The text of `docs/configuration.md`."""
     plain = [name for name, field in Settings.model_fields.items() if section_in(field.annotation) is None]
     parts = [_INTRODUCTION, "## The whole file\n\n" + _table(Settings, (), plain)]
-    for name, field in Settings.model_fields.items():
+    return "\n".join((*parts, *_sections(Settings, ())))
+
+
+def _sections(parent: type[BaseModel], above: tuple[str, ...]) -> Iterator[str]:
+    """The sections in a section, each followed by those in it."""
+    for name, field in parent.model_fields.items():
         section = section_in(field.annotation)
-        if section is not None:
-            parts.append(_section(name, field, section))
-    return "\n".join(parts)
-
-
-def _section(name: str, field: FieldInfo, section: type[BaseModel]) -> str:
-    many = field.annotation is not section and "dict" in str(field.annotation)
-    path = (name, "NAME") if many else (name,)
-    return f"## [{'.'.join(path)}]\n\n{cleandoc(section.__doc__ or '')}\n\n" + _table(
-        section, path, list(section.model_fields)
-    )
+        if section is None:
+            continue
+        many = field.annotation is not section and "dict" in str(field.annotation)
+        path = (*above, name, "NAME") if many else (*above, name)
+        plain = [each for each, inner in section.model_fields.items() if section_in(inner.annotation) is None]
+        yield f"## [{'.'.join(path)}]\n\n{cleandoc(section.__doc__ or '')}\n\n" + _table(section, path, plain)
+        yield from _sections(section, path)
 
 
 def _table(section: type[BaseModel], path: tuple[str, ...], names: list[str]) -> str:

@@ -5,6 +5,7 @@ not know what the settings are used for. Everything that is wrong comes out as o
 """
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +15,13 @@ from pydantic import ValidationError
 
 from sidecar.config.environment import read_environment
 from sidecar.config.errors import ConfigError, problems_of, suggestion
-from sidecar.config.high_availability import fold_high_availability
+from sidecar.config.high_availability import BLOCK, fold_high_availability
 from sidecar.config.models import Settings
+from sidecar.messages.groups import GroupDeclaration
 
 FILE_BYTES_MAX: Final = 1024 * 1024
 
-__all__ = ["ConfigError", "load_settings"]
+__all__ = ["ConfigError", "load_groups", "load_settings"]
 
 
 def load_settings(path: Path | None, *, environ: Mapping[str, str]) -> Settings:
@@ -28,6 +30,7 @@ def load_settings(path: Path | None, *, environ: Mapping[str, str]) -> Settings:
     Raises ConfigError naming each wrong field by its dotted path, with its value and the mend.
     """
     from_file, origins = fold_high_availability(_read_file(path) if path is not None else {})
+    _check_no_password(from_file)
     from_environment, variables = read_environment(environ)
     try:
         settings = Settings.model_validate(_merged(from_file, from_environment))
@@ -36,6 +39,27 @@ def load_settings(path: Path | None, *, environ: Mapping[str, str]) -> Settings:
         raise ConfigError(*problems_of(error, origins | variables)) from None
     _check_component(settings)
     return settings
+
+
+def load_groups(path: Path) -> tuple[tuple[GroupDeclaration, ...], tuple[str, ...]]:
+    """The groups in a file that holds nothing else, by name, as `groups` or as the `high_availability` block.
+
+    Beside them, in sentences, what of the file is not about groups and so is not used. Raises ConfigError as above.
+    """
+    raw = _read_file(path)
+    for name in raw:
+        if name not in ("groups", BLOCK):
+            raise ConfigError(f"{path}: {name} is not about groups; a file to register from holds groups or {BLOCK}")
+    table, origins = fold_high_availability(raw)
+    try:
+        groups = Settings.model_validate({"groups": table.get("groups", {})}).groups
+    except ValidationError as error:
+        raise ConfigError(*problems_of(error, origins)) from None
+    if not groups:
+        raise ConfigError(f'{path}: no group is declared; add [groups.NAME] with components = ["..."]')
+    unused = "health" in table
+    note = f"{BLOCK}.health_check_interval_seconds is the sidecars' own and not registered: configure it with them"
+    return tuple(each.declared(name) for name, each in sorted(groups.items())), (note,) if unused else ()
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -75,15 +99,28 @@ def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _check_no_password(from_file: dict[str, Any]) -> None:
+    """The archive's password may come from the environment or a file of its own: it opens all that ever happened."""
+    archive = from_file.get("archive")
+    url = archive.get("url") if isinstance(archive, dict) else None
+    if isinstance(url, str) and re.match(r"[^/]+://[^/@]*:[^/@]+@", url):
+        raise ConfigError(
+            "archive.url: a password must not stand in the configuration file; set SIDECAR_ARCHIVE__URL, or name in "
+            "archive.url_file a file that holds the URL"
+        )
+
+
 def _check_component(settings: Settings) -> None:
-    if settings.component is None or settings.group_of(settings.component.name):
+    component = settings.component
+    if component is None or component.group_registered or settings.group_of(component.name):
         return
-    name = settings.component.name
+    name = component.name
     members = [each for group in settings.groups.values() for each in group.components]
     if not members:
         raise ConfigError(
             f"component.name: {name!r} is in no group, because no group is declared; "
-            f'add [groups.NAME] with components = ["{name}"]'
+            f'add [groups.NAME] with components = ["{name}"], '
+            f"or set component.group_registered if its group is registered at run time"
         )
     raise ConfigError(
         f"component.name: {name!r} is in no group (groups: {', '.join(sorted(settings.groups))}); "

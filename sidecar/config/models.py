@@ -4,17 +4,18 @@ Owns the shape of the configuration file and its cross-checks; `load.py` reads f
 It must not open anything. Times are integer milliseconds here and nanoseconds in the core.
 """
 
-import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from sidecar.core.groups import GroupPlan, Mode, Policy, plan_group
+from sidecar.config.groups import GroupSettings
+from sidecar.config.health_rules import RULES_MAX, HealthRuleSettings
+from sidecar.config.probes import PROBES_MAX, ProbeSettings
+from sidecar.config.section import Name, Section
+from sidecar.core.declared import plan_declared
+from sidecar.core.groups import GroupPlan
 from sidecar.core.suspicion import Detection
 from sidecar.core.timing import MS, Timing
-
-NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
-Name = Annotated[str, Field(pattern=NAME.pattern, description="Letters, digits, - and _; at most 64.")]
 
 
 def _amqp(url: SecretStr) -> SecretStr:
@@ -23,10 +24,10 @@ def _amqp(url: SecretStr) -> SecretStr:
     return url
 
 
-class Section(BaseModel):
-    """A part of the configuration: unknown fields are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+def _http(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("http://", "https://")):
+        raise ValueError("the URL must begin with http:// or https://, for example http://user:password@host:15672")
+    return url
 
 
 class BrokerSettings(Section):
@@ -36,7 +37,7 @@ class BrokerSettings(Section):
         (SecretStr("amqp://guest:guest@127.0.0.1:5672/"),),
         min_length=1,
         max_length=16,
-        description="AMQP URLs of the cluster's nodes, tried in turn. Never printed.",
+        description="AMQP URLs of the cluster's nodes, tried in turn, in an order by chance. Never printed.",
     )
     embedded: bool = Field(False, description="Use the in-process broker. It survives nothing; for development only.")
     connect_timeout_ms: int = Field(
@@ -62,6 +63,16 @@ class BrokerSettings(Section):
     )
     pending_max: int = Field(
         10_000, ge=1, le=1_000_000, description="Publishes awaiting their confirm. Higher costs memory in a stall."
+    )
+    strict: bool = Field(
+        False,
+        description="Examine the broker (`sidecar doctor`) before the start, and do not start on a critical finding; "
+        "what the management API does not show is critical then.",
+    )
+    management_url: Annotated[SecretStr, AfterValidator(_http)] | None = Field(
+        None,
+        description="RabbitMQ's management API, with a user of tag monitoring. Unset: port 15672 (15671 with TLS) of "
+        "the hosts in `urls`, with their user. Never printed.",
     )
 
 
@@ -119,93 +130,6 @@ class TimingSettings(Section):
         if violations:
             raise ValueError("\n".join(violations))
         return self
-
-
-class GroupSettings(Section):
-    """One failover group."""
-
-    mode: Mode = Field(Mode.ACTIVE_PASSIVE, description="How slots are distributed; see docs/leases.md.")
-    components: tuple[Name, ...] = Field(min_length=1, max_length=256, description="Members, most preferred first.")
-    active: int | None = Field(None, ge=1, description="n_plus_one: how many are active. Default: all but one.")
-    partitions: tuple[Name, ...] = Field(
-        (), max_length=1024, description="active_active and cluster: names of the slots. Default: one per component."
-    )
-    failback: Literal["manual", "delayed"] = Field(
-        "manual", description="manual: a slot never goes back by itself. delayed: it does after failback_delay_ms."
-    )
-    failback_delay_ms: int = Field(
-        60_000, ge=1_000, description="How long the preferred member must be ready first. Higher is calmer."
-    )
-    preference: dict[Name, Literal["prefer", "neutral", "never"]] = Field(
-        default_factory=dict,
-        description="By component; default neutral. prefer: before the others (the sharing modes ignore it). "
-        "never: only when an operator names it. Among equals the order of components decides.",
-    )
-    min_active: int = Field(
-        0,
-        ge=0,
-        description="With fewer slots held by a live member the group is degraded: new risk is denied with REDUCING. "
-        "0 is off. Higher stops more members for the loss of one.",
-    )
-    block_window_ms: int = Field(
-        10_000,
-        ge=0,
-        le=86_400_000,
-        description="After a slot moved, failback and health leave its new holder alone for this long. Higher is "
-        "calmer, and leaves a sick holder for longer. A vacant slot never waits for it.",
-    )
-    promotion_backoff_ms: int = Field(
-        1_000,
-        ge=0,
-        le=3_600_000,
-        description="A member that was granted a slot and lost it before it was heard to act is passed over for this "
-        "long, twice as long after each further time. 0 is off. Higher leaves a slot vacant for longer.",
-    )
-    promotion_backoff_max_ms: int = Field(
-        8_000,
-        ge=0,
-        le=86_400_000,
-        description="The longest such backoff. Higher spares a crashing member, and leaves a lone one's slot vacant.",
-    )
-    unready_failover_ms: int = Field(
-        2_000,
-        ge=0,
-        le=3_600_000,
-        description="A holder that has said for this long that it is not ready is drained to a ready member. 0 is off. "
-        "Higher tolerates longer dips.",
-    )
-
-    @model_validator(mode="after")
-    def _distinct(self) -> Self:
-        if len(set(self.components)) != len(self.components):
-            raise ValueError("components lists a name twice: remove the repetition")
-        if self.active is not None and self.active > len(self.components):
-            raise ValueError(f"active is {self.active} but there are {len(self.components)} components: lower it")
-        slots = len(plan_group("", self.mode, self.components, active=self.active, partitions=self.partitions).slots)
-        if self.min_active > slots:
-            raise ValueError(
-                f"min_active is {self.min_active} but there are {slots} slots, so it never holds: lower it"
-            )
-        for name in self.preference:
-            if name not in self.components:
-                raise ValueError(
-                    f"preference names {name!r}, which is not in components: add it there or remove it here"
-                )
-        if all(self.preference.get(each) == "never" for each in self.components):
-            raise ValueError("preference says never for every component, so nobody could act: take it from one")
-        return self
-
-    def policy(self) -> Policy:
-        """What restrains this group, as the core takes it."""
-        return Policy(
-            prefer=frozenset(each for each, said in self.preference.items() if said == "prefer"),
-            never=frozenset(each for each, said in self.preference.items() if said == "never"),
-            min_active=self.min_active,
-            block_window_ns=self.block_window_ms * MS,
-            backoff_ns=self.promotion_backoff_ms * MS,
-            backoff_max_ns=max(self.promotion_backoff_ms, self.promotion_backoff_max_ms) * MS,
-            unready_ns=self.unready_failover_ms * MS,
-        )
 
 
 class DetectionSettings(Section):
@@ -291,17 +215,44 @@ class HealthSettings(Section):
     report_interval_ms: int = Field(
         5_000, ge=100, le=3_600_000, description="Between persistent health reports. Lower costs history."
     )
+    rules: dict[Name, HealthRuleSettings] = Field(
+        {}, max_length=RULES_MAX, description="Rules on pushed figures, beside the defaults of docs/health.md."
+    )
 
 
 class ComponentSettings(Section):
     """The one component beside which this sidecar stands."""
 
     name: Name = Field(description="The component's name, as in its group.")
+    group_registered: bool = Field(
+        False,
+        description="Its group is registered at run time, so none here needs to name it: the arbiters say which. "
+        "A misspelt component name is then noticed by the arbiters only.",
+    )
     socket: str = Field("", description="Unix socket of the local interface. Default: run_dir/NAME.sock.")
     gate: str = Field("", description="File of the gate page. Default: /dev/shm/sidecar-NAME.gate.")
     state_dir: str = Field("", description="Where latched halts are kept. Default: run_dir/NAME.state.")
     stop_grace_ms: int = Field(
         2_000, ge=0, le=600_000, description="Between SIGTERM and SIGKILL for a child component."
+    )
+    probes: dict[Name, ProbeSettings] = Field(
+        {},
+        max_length=PROBES_MAX,
+        description="How the sidecar finds out by itself whether the component lives and is ready; see docs/health.md.",
+    )
+    start: tuple[str, ...] = Field(
+        (),
+        max_length=64,
+        description="How this sidecar starts its component when it is a cold standby: a program and its arguments, run "
+        "as they stand and never by a shell. Nothing that comes over the network chooses or changes it. It may return, "
+        "as systemctl start does, or stay as the component itself. None: it cannot be started.",
+    )
+    start_timeout_ms: int = Field(
+        30_000,
+        ge=100,
+        le=3_600_000,
+        description="From the start until the component is attached; then an action that still runs is stopped and the "
+        "start has failed. Higher waits longer for one that hangs; the next cold standby waits with it.",
     )
 
 
@@ -317,6 +268,21 @@ class ArbiterSettings(Section):
         "wait for their last holder, an operator's failover or the hour to pass. 0 is off. Higher lets a fault spread "
         "for longer.",
     )
+    snapshot_records: int = Field(
+        20_000,
+        ge=0,
+        le=10_000_000,
+        description="A snapshot of the folded state after so many journal records; an arbiter that starts replays at "
+        "most about so many. 0 is never: each start reads the whole journal. Lower costs the leader more work, higher "
+        "a start more time.",
+    )
+    snapshot_interval_s: int = Field(
+        60,
+        ge=1,
+        le=86_400,
+        description="At least so long between two snapshots, however fast the journal grows. Higher makes a start "
+        "after a burst replay more; lower fills `sidecar.snapshots` sooner.",
+    )
 
 
 class ReconcilerSettings(Section):
@@ -324,6 +290,47 @@ class ReconcilerSettings(Section):
 
     id: Name = Field("reconciler-1", description="Unique among the reconcilers.")
     query_timeout_ms: int = Field(2_000, ge=10, description="Give up one venue query; it then counts as no answer.")
+
+
+class ArchiveSettings(Section):
+    """The journal's copy in SQL, written by `sidecar archive` and read by `sidecar audit`; see docs/audit.md."""
+
+    url: SecretStr | None = Field(
+        None,
+        description="sqlite:///FILE or postgresql://USER@HOST/NAME. Never printed. One with a password belongs into "
+        "the variable or url_file, not into this file. Default: archive.db in run_dir.",
+    )
+    url_file: str = Field("", description="A file that holds the URL, for secrets that are mounted. Instead of url.")
+    in_arbiter: bool = Field(
+        False, description="Let `sidecar arbiter` write it too. Several writers are safe and cost each a reader's work."
+    )
+    batch_rows: int = Field(
+        500, ge=1, le=10_000, description="Entries in one transaction. Higher catches up faster and costs memory."
+    )
+    flush_ms: int = Field(
+        200,
+        ge=0,
+        le=60_000,
+        description="How long a batch waits for more entries. Higher costs the disk less and is further behind.",
+    )
+    backoff_max_ms: int = Field(
+        10_000,
+        ge=100,
+        le=600_000,
+        description="Longest pause between attempts while the database is away or full. Higher resumes later.",
+    )
+    behind_max_records: int = Field(
+        10_000, ge=1, description="The archive is unhealthy while more records than this are not in it yet."
+    )
+    retention_days: int | None = Field(
+        None, ge=1, le=36_500, description="Delete what is older, from the beginning. Higher keeps more. Unset: never."
+    )
+
+    @model_validator(mode="after")
+    def _one_url(self) -> Self:
+        if self.url is not None and self.url_file:
+            raise ValueError("url and url_file are set, and both say where the archive is: remove one")
+        return self
 
 
 class OrderSettings(Section):
@@ -388,6 +395,7 @@ class Settings(Section):
     component: ComponentSettings | None = None
     arbiter: ArbiterSettings = Field(default_factory=lambda: ArbiterSettings())
     reconciler: ReconcilerSettings = Field(default_factory=lambda: ReconcilerSettings())
+    archive: ArchiveSettings = Field(default_factory=lambda: ArchiveSettings())
     orders: OrderSettings = Field(default_factory=lambda: OrderSettings())
     venues: dict[Name, VenueSettings] = Field(default_factory=dict)
     security: SecuritySettings = Field(default_factory=lambda: SecuritySettings())
@@ -408,18 +416,7 @@ class Settings(Section):
 
     def plans(self) -> tuple[GroupPlan, ...]:
         """All groups as the core takes them, by name."""
-        return tuple(
-            plan_group(
-                name,
-                each.mode,
-                each.components,
-                active=each.active,
-                partitions=each.partitions,
-                failback_ns=each.failback_delay_ms * MS if each.failback == "delayed" else None,
-                policy=each.policy(),
-            )
-            for name, each in sorted(self.groups.items())
-        )
+        return tuple(plan_declared(each.declared(name)) for name, each in sorted(self.groups.items()))
 
     def group_of(self, component: str) -> str:
         """The group of a component; empty when it is in none."""

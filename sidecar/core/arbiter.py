@@ -11,9 +11,14 @@ acted upon by the leader only.
 from collections import deque
 from dataclasses import dataclass, field
 
+from msgspec import structs
+
 from sidecar.core.brakes import Brakes
+from sidecar.core.checkpoints import Checkpoints, SnapshotRule
 from sidecar.core.chronicle import Chronicle
+from sidecar.core.cold import Cold
 from sidecar.core.commands import GroupCommands
+from sidecar.core.declared import plans_digest
 from sidecar.core.degraded import Degraded
 from sidecar.core.explain import explain, history
 from sidecar.core.groups import GroupPlan
@@ -22,9 +27,13 @@ from sidecar.core.leadership import Desk, Standing
 from sidecar.core.outputs import Event, Now, Origin, Output, Reply, Settle
 from sidecar.core.overview import status_report
 from sidecar.core.pauses import Pauses
+from sidecar.core.peers import Peers
+from sidecar.core.plans import Plans
+from sidecar.core.registry import Registry
 from sidecar.core.roster import Roster
 from sidecar.core.silence import Silence
 from sidecar.core.slots import Slots
+from sidecar.core.snapshot import Taken
 from sidecar.core.state import State
 from sidecar.core.suspicion import Detection
 from sidecar.core.timing import Timing
@@ -42,7 +51,8 @@ from sidecar.messages.control import (
 from sidecar.messages.detection import Canary
 from sidecar.messages.events import TermBegan
 from sidecar.messages.explain import ExplainRequest, HistoryRequest
-from sidecar.messages.health import Heartbeat, Released
+from sidecar.messages.groups import RegisterGroup, RemoveGroup
+from sidecar.messages.health import Heartbeat, Released, StartFailed
 from sidecar.messages.journal import Record
 from sidecar.messages.orders import Absence, Evidence, OrderAborted, OrderCommitted, OrderIntent, OrderUnknown
 
@@ -64,6 +74,7 @@ class Rules:
     operators: frozenset[str] = frozenset()
     failovers_per_hour_max: int = 0
     detection: Detection = field(default_factory=Detection)
+    snapshots: SnapshotRule = field(default_factory=SnapshotRule)
 
 
 class Arbiter:
@@ -71,20 +82,34 @@ class Arbiter:
 
     def __init__(self, rules: Rules, author: str, now: Now) -> None:
         self.rules = rules
-        groups = {member: plan.name for plan in rules.plans for member in plan.members}
-        self.roster = Roster(rules.timing, groups, rules.detection)
         self.desk = Desk(author, rules.timing, now)
+        self.plans = Plans(rules.plans, self.desk)
+        self.roster = Roster(rules.timing, self.plans.members, rules.detection)
         self.chronicle = Chronicle()
         self.brakes = Brakes(self.desk, self.chronicle, rules.failovers_per_hour_max)
-        self.pauses = Pauses(self.desk, self.chronicle)
-        self.slots = Slots(rules.name, rules.plans, self.desk, self.roster, rules.timing, self.brakes)
-        self.degraded = Degraded(rules.plans, self.desk, self.roster)
-        self.halts = Halts(rules.name, rules.operators, self.desk)
-        self.commands = GroupCommands(
-            rules.name, rules.plans, self.desk, self.slots, self.pauses, self.halts.operator_problem
+        self.pauses = Pauses(rules.name, self.desk, self.chronicle)
+        self.slots = Slots(rules.name, self.plans, self.desk, self.roster, rules.timing, self.brakes)
+        self.degraded = Degraded(rules.name, self.plans, self.desk, self.roster)
+        self.halts = Halts(rules.name, rules.operators, self.desk, rules.timing)
+        self.cold = Cold(
+            rules.name,
+            self.plans,
+            self.desk,
+            self.roster,
+            self.slots,
+            self.brakes,
+            self.chronicle,
+            rules.detection.first_heartbeat_ns,
         )
-        self.silence = Silence(rules.name, rules.detection, rules.timing, self.desk, self.roster, groups, now)
-        self.verifier = Verifier(rules.name, self.desk, groups, rules.deadlines)
+        self.commands = GroupCommands(
+            rules.name, self.plans, self.desk, self.slots, self.cold, self.pauses, self.halts.operator_problem
+        )
+        self.registry = Registry(rules.name, self.plans, self.desk, self.halts.operator_problem)
+        self.silence = Silence(rules.name, rules.detection, rules.timing, self.desk, self.roster, self.plans, now)
+        self.verifier = Verifier(rules.name, self.desk, self.plans, rules.deadlines)
+        self.checkpoints = Checkpoints(rules.name, self.desk, rules.snapshots, now)
+        self.peers = Peers(plans_digest(rules.plans))
+        self.warning = ""
         self.offset = -1
         self._waiting: deque[tuple[Message, Origin]] = deque()
 
@@ -102,20 +127,33 @@ class Arbiter:
 
     def canary(self, now: Now) -> Canary:
         """This arbiter's heartbeat to itself, to be sent now and heard by `on_health`; see core/silence.py."""
-        return self.silence.canary(now.boot_ns)
+        last = self.checkpoints.last
+        return structs.replace(
+            self.silence.canary(now.boot_ns),
+            standing=self.desk.standing.value,
+            term=self.desk.log_state.position.term,
+            offset=self.offset,
+            digest=last.digest,
+            digest_offset=last.offset,
+            warning=self.warning,
+            groups=self.peers.groups,
+        )
 
-    def on_health(self, message: Heartbeat | Released | Canary, origin: Origin, now: Now) -> list[Output]:
+    def on_health(self, message: Heartbeat | Released | StartFailed | Canary, origin: Origin, now: Now) -> list[Output]:
         """A heartbeat, a release or a canary; every arbiter hears them, the leader acts."""
+        if isinstance(message, Heartbeat):
+            return self._hear(message, origin, now)
         self.desk.begin(now)
         if isinstance(message, Canary):
             self.silence.hear_canary(message)
-        elif isinstance(message, Heartbeat):
-            if self.roster.hear(message, origin, now.boot_ns) and self.leading:
-                self.halts.catch_up(message, origin)
-                self.slots.answer(message, now)
+            self.peers.hear(message, self.offset, now)
+        elif isinstance(message, StartFailed):
+            if self.leading:
+                self.cold.failed(message, now)
         else:
             if message.ended:
                 self.roster.end(message.component, message.incarnation)
+            self.slots.overhear(message)
             if self.leading:
                 self.slots.released(message, now)
         return self.desk.finish()
@@ -132,47 +170,81 @@ class Arbiter:
         self.desk.nominate(now, f"nominated by {type(message).__name__}")
         return self.desk.finish()
 
-    def on_record(self, record: Record, offset: int, now: Now) -> list[Output]:
-        """One record of the journal, in the log's order."""
-        before = self.desk.standing
+    def on_record(self, record: Record, offset: int, now: Now, body: bytes | None = None) -> list[Output]:
+        """One record of the journal, in the log's order; `body` as for `log.advance`."""
+        led = self.desk.leading
         read_to = self.desk.log_state.position
-        outputs = self.desk.read(record, now)
+        outputs = self.desk.read(record, now, body)
         self.offset = offset
         if self.desk.log_state.position is not read_to:
             self.chronicle.note(record, self.desk.log_state.last, now)
-        if self.leading and before is not Standing.LEADING:
+            outputs = [*outputs, *self.checkpoints.read(record, offset, self.chronicle, now)]
+        if self.desk.leading and not led:
             outputs = [*outputs, *self._begin_term(now)]
-        return [*outputs, *self._hand_back()]
+        return self._handing_back(outputs)
+
+    def on_digest(self, taken: Taken, digest: str, now: Now) -> list[Output]:
+        """The digest that a TakeSnapshot asked for."""
+        self.desk.begin(now)
+        outputs = self.checkpoints.digested(taken, digest)
+        return [*outputs, *self.desk.finish()]
+
+    def restore(self, taken: Taken, digest: str, now: Now) -> None:
+        """Stand on a snapshot, before anything was read; the next record to be read is the one behind it."""
+        self.desk.restore(taken.state)
+        self.chronicle.restore(taken.times, now)
+        self.checkpoints.restored(taken.offset, digest, now)
+        self.offset = taken.offset
 
     def on_lost(self) -> None:
         """The arbiters' queue was lost with its link: what was held from it comes again by itself."""
         self._waiting.clear()
+        self.halts.on_lost()
 
     def tick(self, now: Now) -> list[Output]:
         """Time passes. To be called at least each tick_ns, after everything that has arrived was handed in.
 
         Silence is judged only by a leader that was awake and could grant and hear all along; see core/silence.py.
         """
-        outputs = self.desk.tick(now)
-        self.desk.begin(now)
+        outputs = self.desk.tick(now, served=self.silence.served(now))
         judging = self.silence.tick(now)
-        if self.leading:
+        if self.desk.leading:
+            self.desk.begin(now)
             self.slots.tick(now, judging=judging)
+            self.cold.tick(now, judging=judging)
+            self.registry.tick()
             self.pauses.tick(now)
             if judging and self.slots.settled(now):
                 self.degraded.tick(now)
             self.verifier.tick(now)
-        return [*outputs, *self.desk.finish(), *self._hand_back()]
+            self.checkpoints.tick(self.offset, now)
+            self.halts.tick(now)
+            outputs = [*outputs, *self.desk.finish()]
+        self.peers.tick(self.offset, now)
+        return self._handing_back(outputs)
 
     # --- inside ---
+
+    def _hear(self, heartbeat: Heartbeat, origin: Origin, now: Now) -> list[Output]:
+        if not self.roster.hear(heartbeat, origin, now.boot_ns) or not self.desk.leading:
+            return []
+        self.desk.begin(now)
+        self.halts.catch_up(heartbeat, origin)
+        self.slots.answer(heartbeat, now)
+        if heartbeat.component in self.desk.state.starting:
+            self.cold.hear(heartbeat, now)
+        return self.desk.finish()
 
     def _begin_term(self, now: Now) -> list[Output]:
         self.desk.begin(now)
         self.slots.begin_term()
+        self.cold.begin_term()
+        self.registry.begin_term()
         self.silence.begin_term(now)
         self.verifier.begin_term(now)
         began = TermBegan(arbiter=self.rules.name, term=self.desk.term, reason="its TermStarted was first in the log")
         self.desk.send(Event(began, "term-began"))
+        self.slots.take_up(now)
         for member in sorted(self.roster.members):  # Who lives is answered at once: no lease is lost to a takeover.
             if self.roster.fresh(member, now.boot_ns):
                 self.slots.answer(self.roster.members[member].heartbeat, now)
@@ -180,12 +252,14 @@ class Arbiter:
             self._decide(*self._waiting.popleft(), now)
         return self.desk.finish()
 
-    def _hand_back(self) -> list[Output]:
-        if self.desk.standing is not Standing.FOLLOWING or not self._waiting:
-            return []
+    def _handing_back(self, outputs: list[Output]) -> list[Output]:
+        """These outputs, and from a follower all that it still holds from the arbiters' queue."""
+        nothing = not self._waiting and not self.halts.unanswered
+        if nothing or self.desk.standing is not Standing.FOLLOWING:
+            return outputs
         handed = [Settle(origin.handle, "requeue") for _, origin in self._waiting]
         self._waiting.clear()
-        return list(handed)
+        return [*outputs, *handed, *self.halts.hand_back()]
 
     def _decide(self, message: Message, origin: Origin, now: Now) -> None:
         """Route one input of the arbiters' queue, then acknowledge it when what it caused was read back."""
@@ -199,11 +273,14 @@ class Arbiter:
             case Absence():
                 self.verifier.absence(message, now)
             case Halt():
-                self.halts.raise_halt(message, origin)
+                self.halts.raise_halt(message, origin, now)
+                return  # It is settled when it is answered, which may be later.
             case ResumeRequest():
                 self.halts.resume(message, origin)
             case FailoverRequest() | PauseRequest() | UnpauseRequest():
                 self.commands.decide(message, origin, now)
+            case RegisterGroup() | RemoveGroup():
+                self.registry.decide(message, origin, now)
             case StatusRequest():
                 report = status_report(self, message.request_id, now)
                 self.desk.send(Reply(report, origin))

@@ -11,7 +11,8 @@ of them keeps a lease from ending.
 | block window | granted: nobody holds it                | stays, until the window is over          |
 | backoff      | not to members that back off            | not moved to members that back off       |
 
-A slot that nobody ever held is not failed over by its first grant, so pause and brake let that pass.
+A slot that nobody ever held is not failed over by its first grant, so pause and brake let that pass. A failback is no
+failover, and the brake does not count it: else the return of one member of a large sharing group would set the brake.
 """
 
 from sidecar.core.chronicle import Chronicle
@@ -48,7 +49,7 @@ class Brakes:
     def may_move(self, plan: GroupPlan, slot: str, now: Now) -> bool:
         """Whether a living holder of the slot may be asked to step down without an operator."""
         moved_ns = self._chronicle.moved_ns.get(slot)
-        blocked = moved_ns is not None and now.boot_ns - moved_ns < plan.policy.block_window_ns
+        blocked = moved_ns is not None and self._chronicle.clock_ns(now) - moved_ns < plan.policy.block_window_ns
         return not blocked and not self._held_back(plan, now)
 
     def waits_for(self, plan: GroupPlan, slot: str, now: Now) -> str:
@@ -67,7 +68,8 @@ class Brakes:
         paused = self._desk.state.paused.get(plan.name)
         if paused is not None:
             return f"{plan.name} is paused by {paused.actor}: {paused.reason}"
-        if self._failovers_max and self._chronicle.failovers_since(now.boot_ns - HOUR_NS) >= self._failovers_max:
+        since_ns = self._chronicle.clock_ns(now) - HOUR_NS
+        if self._failovers_max and self._chronicle.failovers_since(since_ns) >= self._failovers_max:
             return f"{self._failovers_max} automatic failovers within an hour (arbiter.failovers_per_hour_max)"
         return ""
 
@@ -76,4 +78,4 @@ class Brakes:
         if failures is None or not plan.policy.backoff_ns:
             return 0
         doubled_ns = plan.policy.backoff_ns << min(failures.count - 1, DOUBLINGS_MAX)
-        return failures.at_ns + min(doubled_ns, plan.policy.backoff_max_ns) - now.boot_ns
+        return failures.at_ns + min(doubled_ns, plan.policy.backoff_max_ns) - self._chronicle.clock_ns(now)

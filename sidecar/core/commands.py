@@ -5,10 +5,12 @@ Owns who may ask, which groups exist, and the answer. How slots move is in `slot
 
 from collections.abc import Callable
 
+from sidecar.core.cold import Cold
 from sidecar.core.groups import GroupPlan
 from sidecar.core.leadership import Desk
 from sidecar.core.outputs import Now, Origin, Reply
 from sidecar.core.pauses import Pauses
+from sidecar.core.plans import Plans
 from sidecar.core.sanity import clip
 from sidecar.core.slots import Move, Slots
 from sidecar.messages.control import CommandResult, FailoverRequest, PauseRequest, UnpauseRequest
@@ -25,16 +27,18 @@ class GroupCommands:
     def __init__(
         self,
         name: str,
-        plans: tuple[GroupPlan, ...],
+        plans: Plans,
         desk: Desk,
         slots: Slots,
+        cold: Cold,
         pauses: Pauses,
         operator_problem: Callable[[str], str],
     ) -> None:
         self._name = name
-        self._plans = {each.name: each for each in plans}
+        self._plans = plans
         self._desk = desk
         self._slots = slots
+        self._cold = cold
         self._pauses = pauses
         self._operator_problem = operator_problem
 
@@ -47,12 +51,12 @@ class GroupCommands:
         self._desk.send(Reply(result, origin))
 
     def _decide(self, request: GroupRequest, origin: Origin, now: Now) -> tuple[str, str]:
-        plan = self._plans.get(request.group)
+        plan = self._plans.named(request.group)
         problem = self._operator_problem(origin.user)
         if problem:
             return REFUSED, problem
         if plan is None:
-            return REFUSED, f"no group {clip(request.group)!r}; configured: {', '.join(self._plans) or 'none'}"
+            return REFUSED, f"no group {clip(request.group)!r}; known: {self._plans.names}"
         match request:
             case FailoverRequest():
                 return self._fail_over(plan, request, now)
@@ -67,7 +71,7 @@ class GroupCommands:
     def _fail_over(self, plan: GroupPlan, request: FailoverRequest, now: Now) -> tuple[str, str]:
         moves, problem = self._slots.planned(plan, to=request.to, now=now, only=request.holder)
         if problem:
-            return REFUSED, problem
+            return self._cold.operate(plan, request, now) or (REFUSED, problem)
         if request.dry_run:
             return "DRY_RUN", _in_words(moves)
         draining = self._slots.move(moves, request.to, request.actor, request.reason or "manual failover", now)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def explain(arbiter: "Arbiter", request: ExplainRequest, now: Now) -> ExplainReport | CommandResult:
     """One group as the leader sees it at `now`, or the refusal when there is none of that name."""
-    plan = next((each for each in arbiter.rules.plans if each.name == request.group), None)
+    plan = arbiter.plans.named(request.group)
     if plan is None:
         return _no_such_group(arbiter, request.request_id, request.group)
     return ExplainReport(
@@ -49,15 +49,14 @@ def explain(arbiter: "Arbiter", request: ExplainRequest, now: Now) -> ExplainRep
 def history(arbiter: "Arbiter", request: HistoryRequest) -> HistoryReport | CommandResult:
     """The last failovers, or the refusal of a group that is neither configured nor remembered."""
     found = arbiter.state.history.last(request.last, request.group)
-    known = not request.group or request.group in {each.name for each in arbiter.rules.plans}
+    known = not request.group or arbiter.plans.named(request.group) is not None
     if not found and not known:
         return _no_such_group(arbiter, request.request_id, request.group)
     return HistoryReport(arbiter=arbiter.rules.name, request_id=request.request_id, failovers=found)
 
 
 def _no_such_group(arbiter: "Arbiter", request_id: str, group: str) -> CommandResult:
-    known = ", ".join(each.name for each in arbiter.rules.plans) or "none"
-    text = f"no group {clip(group)!r}; configured: {known}"
+    text = f"no group {clip(group)!r}; known: {arbiter.plans.names}"
     return CommandResult(arbiter=arbiter.rules.name, request_id=request_id, ok=False, code="REFUSED", text=text)
 
 
@@ -97,15 +96,34 @@ def _member(arbiter: "Arbiter", plan: GroupPlan, name: str, now: Now) -> MemberE
         holds=holds,
         silent_ns=now.boot_ns - member.heard_ns if member else None,
         obstacles=tuple(map(clip, obstacles)),
-        notes=_notes(arbiter, member),
+        notes=_notes(arbiter, plan, name, member, now),
     )
 
 
-def _notes(arbiter: "Arbiter", member: Member | None) -> tuple[str, ...]:
+def _notes(arbiter: "Arbiter", plan: GroupPlan, name: str, member: Member | None, now: Now) -> tuple[str, ...]:
+    found = [_standby(arbiter, plan, name, member, now)]
     theirs, ours = member.heartbeat.control_version if member else 0, arbiter.state.control_version
-    if member is None or theirs >= ours:
-        return ()
-    return (f"its control version {theirs} is behind the journal's {ours}: it acts on no lease until it caught up",)
+    if member is not None and theirs < ours:
+        found.append(
+            f"its control version {theirs} is behind the journal's {ours}: it acts on no lease until it caught up"
+        )
+    return tuple(clip(each) for each in found if each)
+
+
+def _standby(arbiter: "Arbiter", plan: GroupPlan, name: str, member: Member | None, now: Now) -> str:
+    """What kind of standby it is, if not a hot one, and how far its start is."""
+    if name in plan.policy.warm:
+        return "warm: chosen after hot ones"
+    if name not in plan.policy.cold:
+        return ""
+    if member is not None and member.heartbeat.incarnation:
+        return "cold, and started: chosen after hot and warm ones"
+    if progress := arbiter.cold.progress(name, now):
+        return f"cold: {progress}"
+    problem = arbiter.cold.unable(name, now)
+    if problem:
+        return f"cold: would not be started: {problem}"
+    return f"cold: would be started, within {plan.policy.start_limit_ns // MS} ms, if no ready member could take a slot"
 
 
 def _unable(arbiter: "Arbiter", member: Member | None, name: str, now: Now) -> list[str]:
@@ -124,6 +142,8 @@ def _unable(arbiter: "Arbiter", member: Member | None, name: str, now: Now) -> l
         found.append(f"its incarnation {heartbeat.incarnation} has ended, and the next was not heard yet")
     elif not heartbeat.ready:
         found.append(f"not ready{because}")
+    if deaf_ns := arbiter.slots.deaf_ns(name, now):
+        found.append(f"it sends heartbeats, but for {deaf_ns // MS} ms it has heard no answer: look at its link")
     version = arbiter.state.control_version
     if heartbeat.control_version > version:
         found.append(f"its control version {heartbeat.control_version} is ahead of the journal's {version}")
@@ -150,6 +170,8 @@ def _taken(arbiter: "Arbiter", plan: GroupPlan, member: Member | None, holds: tu
 def _waits(arbiter: "Arbiter", plan: GroupPlan, now: Now) -> tuple[str, ...]:
     """What keeps vacant slots of the group from being granted, whoever is a candidate."""
     found = []
+    if frozen := arbiter.plans.contradictions.get(plan.name):
+        found.append(frozen)
     if not arbiter.desk.may_grant(now):
         found.append("the leader may not grant: its own records have not come back from the journal lately")
     settled_ns = arbiter.desk.led_since_ns + SETTLING_HEARTBEATS * arbiter.rules.timing.heartbeat_ns
@@ -165,4 +187,4 @@ def _waits(arbiter: "Arbiter", plan: GroupPlan, now: Now) -> tuple[str, ...]:
         found.append(clip(f"silent holders keep their slots: {unjudged}"))
     vacant = [each for each in plan.slots if each not in arbiter.state.holders]
     found.extend(wait for each in vacant if (wait := arbiter.brakes.waits_for(plan, each, now)))
-    return tuple(found)
+    return (*found, *arbiter.cold.waits(plan, now))

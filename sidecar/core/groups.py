@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Mode(StrEnum):
@@ -22,12 +23,18 @@ class Mode(StrEnum):
     CLUSTER = "cluster"
 
 
+_CLUSTER: Final = Mode.CLUSTER
+_SHARING: Final = frozenset({Mode.ACTIVE_ACTIVE, Mode.CLUSTER})
+"""Python 3.11 looks an enumeration's members up slowly, and these are asked for every heartbeat."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """What restrains or hastens a group's automatic moves. Every default is off; times in nanoseconds.
 
-    Members in `prefer` come before the others, those in `never` only when an operator names them. Sharing modes ignore
-    `prefer`: their spread must not depend on who else is there.
+    Members in `prefer` come before the others, those in `never` only when an operator names them; among equals hot ones
+    come before `warm` and those before `cold`. Sharing modes ignore all but `never`: their spread must not depend on
+    who else is there. A cold member may be started when no ready one can take a slot, and has `start_limit_ns` for it.
     """
 
     prefer: frozenset[str] = frozenset()
@@ -37,6 +44,9 @@ class Policy:
     backoff_ns: int = 0
     backoff_max_ns: int = 0
     unready_ns: int = 0
+    warm: frozenset[str] = frozenset()
+    cold: frozenset[str] = frozenset()
+    start_limit_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +67,18 @@ class GroupPlan:
     def ranked(self) -> tuple[str, ...]:
         """Who may be chosen automatically, most preferred first."""
         able = [each for each in self.members if each not in self.policy.never]
-        return tuple(sorted(able, key=lambda each: each not in self.policy.prefer))
+        prefer, warm, cold = self.policy.prefer, self.policy.warm, self.policy.cold
+        return tuple(sorted(able, key=lambda each: (each not in prefer, each in cold, each in warm)))
 
     @property
     def quorum(self) -> int:
         """How many ready members the group needs to act at all."""
-        return len(self.members) // 2 + 1 if self.mode is Mode.CLUSTER else 1
+        return len(self.members) // 2 + 1 if self.mode is _CLUSTER else 1
 
     @property
     def shares(self) -> bool:
         """Whether one member may hold several slots."""
-        return self.mode in (Mode.ACTIVE_ACTIVE, Mode.CLUSTER)
+        return self.mode in _SHARING
 
 
 def plan_group(

@@ -2,12 +2,19 @@
 
 Owns DESIGN section 9 at the leader's desk. Heartbeats carry the control version a sidecar has latched, so repeating
 until everyone has it needs no list of acknowledgements: whoever is behind is told again with every heartbeat.
+
+A halt is journaled and broadcast at once. Its issuer is told so only when no earlier leader can renew a lease any more,
+`leader_wait` after this leadership began: until then one that does not know yet that it was deposed might still renew a
+sidecar which missed the halt, and "every gate closes when the lease then held runs out" would come that much late.
 """
+
+from collections import deque
 
 from sidecar.core.ladder import everything, halt_problem
 from sidecar.core.leadership import Desk
-from sidecar.core.outputs import Broadcast, Event, Origin, Reply
+from sidecar.core.outputs import Broadcast, Event, Now, Origin, Reply, Settle
 from sidecar.core.sanity import TEXT_MAX, clip
+from sidecar.core.timing import Timing
 from sidecar.messages.codec import encode
 from sidecar.messages.control import CommandResult, ControlState, Halt, ResumeRequest
 from sidecar.messages.events import ControlChanged
@@ -22,20 +29,52 @@ A halt beyond that is not refused, because a refused halt is a lost one: everyth
 operator lifts that. Receivers keep naming the halts they have unconfirmed, so those are journaled when there is room.
 """
 OVERFLOW = "overflow-of-halts-"
+UNANSWERED_MAX = 1_000
+"""Answers held back at once; what comes on top is delivered again."""
 
 
 class Halts:
     """All halts in force, at one leader's desk."""
 
-    def __init__(self, name: str, operators: frozenset[str], desk: Desk) -> None:
+    def __init__(self, name: str, operators: frozenset[str], desk: Desk, timing: Timing) -> None:
         self._name = name
         self._operators = operators
         self._desk = desk
+        self._timing = timing
+        self._unanswered: deque[tuple[Halt, Origin]] = deque()
 
-    def raise_halt(self, halt: Halt, origin: Origin) -> None:
-        """Journal a halt. Anyone verified may raise; repeating one changes nothing."""
+    def raise_halt(self, halt: Halt, origin: Origin, now: Now) -> None:
+        """Journal a halt, and answer and settle it, now or from `tick`. Anyone verified may raise; repeating one
+        changes nothing."""
         ok, text = self._raise(halt)
+        if ok and now.boot_ns < self._answers_from_ns:
+            if len(self._unanswered) < UNANSWERED_MAX:
+                self._unanswered.append((halt, origin))
+            else:
+                self._desk.send(Settle(origin.handle, "requeue"))
+            return
         self._desk.send(Reply(self._result(halt.halt_id, ok, "HALT", text), origin))
+        self._desk.send(Settle(origin.handle, "ack"))
+
+    def tick(self, now: Now) -> None:
+        """Answer what was held back, once no earlier leader can renew. A halt lifted meanwhile is answered as such."""
+        while self._unanswered and now.boot_ns >= self._answers_from_ns:
+            self.raise_halt(*self._unanswered.popleft(), now)
+
+    @property
+    def unanswered(self) -> int:
+        """How many halts are in force and wait for their answer."""
+        return len(self._unanswered)
+
+    def hand_back(self) -> list[Settle]:
+        """Deposed: the next leader answers what this one could not."""
+        handed = [Settle(origin.handle, "requeue") for _, origin in self._unanswered]
+        self._unanswered.clear()
+        return handed
+
+    def on_lost(self) -> None:
+        """The deliveries' link is gone: they come again by themselves."""
+        self._unanswered.clear()
 
     def resume(self, request: ResumeRequest, origin: Origin) -> None:
         """Lift one halt, if an operator of that name asks and says why."""
@@ -67,6 +106,10 @@ class Halts:
         if user in self._operators:
             return ""
         return f"broker user {user!r} is not an operator: add it to security.operators of the arbiters"
+
+    @property
+    def _answers_from_ns(self) -> int:
+        return self._desk.led_since_ns + self._timing.leader_wait_ns
 
     def _raise(self, halt: Halt) -> tuple[bool, str]:
         state = self._desk.state

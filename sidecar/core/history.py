@@ -14,7 +14,7 @@ An entry that the next one overtakes is kept as it is, with its later phases mis
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
 
@@ -84,6 +84,18 @@ class History:
         twin = History()
         twin._past, twin._open = self._past.copy(), dict(self._open)
         return twin
+
+    def parts(self) -> tuple[Iterable[Failover], dict[str, Failover]]:
+        """What a snapshot needs, to be read only: the past ones and the one under way of each slot."""
+        return self._past, self._open
+
+    @classmethod
+    def of(cls, past: Iterable[Failover], under_way: dict[str, Failover]) -> "History":
+        """The history of these parts."""
+        history = cls()
+        history._past.extend(past)
+        history._open = under_way
+        return history
 
     def __iter__(self) -> Iterator[Failover]:
         """Every entry, the completed ones first."""

@@ -17,12 +17,15 @@ confirmed halt is lifted only by a newer `ControlState` without it, an unconfirm
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Final
 
 from sidecar.core.sanity import INT_MAX, TEXT_MAX, clip
 from sidecar.messages.codec import encode
 from sidecar.messages.control import ControlState, Halt, TradingState
 from sidecar.messages.orders import OrderKind
 
+_ACTIVE: Final = TradingState.ACTIVE
+"""Python 3.11 looks an enumeration's members up slowly, and this is asked for every lease."""
 SCOPE_KINDS = ("group", "component", "venue", "account", "symbol", "strategy")
 ORDER_SCOPE_KINDS = ("venue", "account", "symbol", "strategy")
 HALTS_MAX = 64
@@ -106,7 +109,7 @@ def level_of(halts: Iterable[Halt], subject: Subject) -> tuple[TradingState, boo
     """The strictest level in scope, and whether risk-reducing orders pass under all halts in scope."""
     found = [each for each in halts if concerns(each, subject)]
     if not found:
-        return TradingState.ACTIVE, True
+        return _ACTIVE, True
     level = max(each.level for each in found)
     reducing = all(
         permits(each.level, kind="NEW", reduces_risk=True, reducing_allowed=each.reducing_allowed) for each in found

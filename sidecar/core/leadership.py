@@ -7,12 +7,15 @@ decided. An arbiter is in one of three roles:
 |-------------|---------------------------------------------------|-------------|-----------------------------------|
 | FOLLOWING   | nominated (it reads the arbiters' queue)          | CAMPAIGNING | Append TermStarted(term + 1)      |
 | FOLLOWING   | no record for probe_ns                            | FOLLOWING   | AskNominee                        |
+| FOLLOWING   | none for twice that, though the broker serves us  | CAMPAIGNING | Append TermStarted(term + 1)      |
 | CAMPAIGNING | own TermStarted read back, valid                  | LEADING     | held inputs are decided           |
 | CAMPAIGNING | the same, void; another's term read; or no answer | FOLLOWING   | held inputs are requeued          |
 | LEADING     | own next record read back                         | LEADING     | what rested on it is released     |
 | LEADING     | a higher term read                                | FOLLOWING   | held outputs dropped, deliveries  |
 |             |                                                   |             | requeued, state as the log has it |
 | LEADING     | anything else read                                | LEADING     | nothing: void for every reader    |
+| any         | no record for 1.5 probe_ns, though the broker     | same        | Resubscribe                       |
+|             | serves us                                         |             |                                   |
 
 The leader's lease runs from the *sending* of the record last read back: reading it proves that no higher term stood
 in the log before it, and so none before that moment.
@@ -20,21 +23,34 @@ in the log before it, and so none before that moment.
 A leader decides on `state`, which runs ahead of the log; `log_state` is the fold of what was read and of nothing else.
 Followers have one object for both, and a deposed leader returns to its `log_state`.
 
-The single active consumer only nominates. A leader whose ticks are not read back stops granting by itself.
+The single active consumer only nominates. A leader whose ticks are not read back stops granting by itself. The
+broker hands the nomination on when a nominee's connection goes; of one that is merely stopped it learns after two or
+three AMQP heartbeats, long after the leases have ended. So a standby that nobody answers campaigns by itself: the order
+of the log decides between it and a leader that was only slow, and whoever reads the queue next is nominated again.
+
+A journal consumer can hang while all else works (docs/broker.md). Hence a silence that a probe did not end is first met
+with a new subscription; both that and a campaign of one's own only while the own canary shows that the broker serves
+this arbiter.
 """
 
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
 
 from sidecar.core.log import InvariantBroken, Verdict
-from sidecar.core.outputs import Append, AskNominee, Now, Output, Settle
+from sidecar.core.outputs import Append, AskNominee, Now, Output, Resubscribe, Settle
 from sidecar.core.state import State
 from sidecar.core.timing import Timing
+from sidecar.messages.codec import encode
 from sidecar.messages.journal import AnyFact, Record, TermStarted, Ticked
 
 CAMPAIGN_PROBES = 5
 """A campaign whose record is not read back within this many probe times is given up."""
+UNANSWERED_PROBES = 2
+"""A standby campaigns by itself when it has read nothing for this many probe times."""
+RESUBSCRIBE_PROBES = 5
+"""At least this many probe times lie between two new subscriptions: each costs the broker a walk to the place."""
 
 
 class Standing(Enum):
@@ -45,11 +61,19 @@ class Standing(Enum):
     LEADING = "leading"
 
 
+_FOLLOWING: Final = Standing.FOLLOWING
+_CAMPAIGNING: Final = Standing.CAMPAIGNING
+_LEADING: Final = Standing.LEADING
+_VALID: Final = Verdict.VALID
+"""Python 3.11 looks an enumeration's members up slowly, and these are asked for every heartbeat and record."""
+
+
 @dataclass(slots=True)
 class _InFlight:
     """A record that was appended and not yet read back, and what waits for it."""
 
     record: Record
+    body: bytes
     sent_ns: int
     outputs: list[Output] = field(default_factory=list)
 
@@ -72,12 +96,14 @@ class Desk:
         self._last_read_ns = now.boot_ns
         self._last_probe_ns = now.boot_ns
         self._last_append_ns = now.boot_ns
+        self._last_subscribed_ns = now.boot_ns
+        self._unserved_ns = now.boot_ns
         self._may_grant_until_ns = 0
 
     @property
     def leading(self) -> bool:
         """Whether this arbiter's term is the log's and was read back."""
-        return self.standing is Standing.LEADING
+        return self.standing is _LEADING
 
     @property
     def decided(self) -> int:
@@ -89,9 +115,18 @@ class Desk:
         """Records to append again after a lost link, oldest first."""
         return tuple(each.record for each in self._in_flight)
 
+    @property
+    def unread(self) -> tuple[bytes, ...]:
+        """The same as bytes, encoded once: the chain is over what stands in the log."""
+        return tuple(each.body for each in self._in_flight)
+
     def may_grant(self, now: Now) -> bool:
         """The leader's lease: only while a recently *sent* record has been read back."""
-        return self.leading and now.boot_ns < self._may_grant_until_ns
+        return now.boot_ns < self._may_grant_until_ns and self.standing is _LEADING
+
+    def restore(self, state: State) -> None:
+        """Stand on a snapshot instead of on the journal's beginning. Before anything was read."""
+        self.state = self.log_state = state
 
     # --- deciding ---
 
@@ -103,9 +138,10 @@ class Desk:
         """Decide a fact: applied at once, appended when the decision ends, valid only when read back."""
         self._n += 1
         record = Record(term=self.term, n=self._n, arbiter=self.author, at_ns=self._now.wall_ns, fact=fact)
-        if self.state.apply(record) is not Verdict.VALID:
+        body = encode(record)
+        if self.state.apply(record, body) is not _VALID:
             raise InvariantBroken(f"decided {record!r} while the state stands at {self.state.position!r}")
-        self._enqueue(record)
+        self._enqueue(record, body)
         return record
 
     def send(self, output: Output) -> None:
@@ -114,6 +150,8 @@ class Desk:
 
     def finish(self) -> list[Output]:
         """End the decision: what must go out now, appends first."""
+        if not self._appends and not self._pending:
+            return []
         appends, self._appends = self._appends, []
         pending, self._pending = self._pending, []
         if self._in_flight:
@@ -129,39 +167,52 @@ class Desk:
             return
         self.standing = Standing.CAMPAIGNING
         self.term, self._n = self.state.position.term + 1, 0
-        self._enqueue(
-            Record(term=self.term, n=0, arbiter=self.author, at_ns=now.wall_ns, fact=TermStarted(reason=reason)),
-            now,
-        )
+        record = Record(term=self.term, n=0, arbiter=self.author, at_ns=now.wall_ns, fact=TermStarted(reason=reason))
+        self._enqueue(record, encode(record), now)
 
-    def read(self, record: Record, now: Now) -> list[Output]:
+    def read(self, record: Record, now: Now, body: bytes | None = None) -> list[Output]:
         """One record as the log has it; folds what others wrote and releases what rested on our own."""
-        if self.leading:
-            return self._read_leading(record, now)
-        verdict = self.state.apply(record)
-        if verdict is Verdict.VALID:
+        if self.standing is _LEADING:
+            return self._read_leading(record, now, body)
+        verdict = self.state.apply(record, body)
+        if verdict is _VALID:
             self._last_read_ns = now.boot_ns
-        if self.standing is Standing.CAMPAIGNING:
+        if self.standing is _CAMPAIGNING:
             own = self._in_flight[0]
-            if _same(own.record, record) and verdict is Verdict.VALID:
+            if _same(own.record, record) and verdict is _VALID:
                 self._win(now)
                 return self._release(own, now)
-            if _same(own.record, record) or (verdict is Verdict.VALID and isinstance(record.fact, TermStarted)):
+            if _same(own.record, record) or (verdict is _VALID and isinstance(record.fact, TermStarted)):
                 self._lose()
         return []
 
-    def tick(self, now: Now) -> list[Output]:
-        """Time passes: the leader ticks, the follower probes, the campaigner gives up.
+    def tick(self, now: Now, *, served: bool = False) -> list[Output]:
+        """Time passes: the leader ticks, the follower probes and then campaigns, the campaigner gives up.
 
-        A leader with a record in flight needs no tick: reading that record back renews its lease as well, and a
-        stalled journal is not filled with ticks.
+        `served` says that the broker serves this arbiter, as far as its canary shows. A leader with a record in flight
+        needs no tick: reading that record back renews its lease as well, and a stalled journal is not filled with
+        ticks.
         """
+        if not served:
+            self._unserved_ns = now.boot_ns
+        if self.standing is _LEADING and not self._in_flight and self._since_append(now) >= self._timing.tick_ns:
+            self.begin(now)
+            self.emit(Ticked())
+        if self.standing is not _CAMPAIGNING and now.boot_ns - self._last_read_ns < self._timing.probe_ns:
+            return []  # The journal is read as it should be: nearly every tick.
+        return [*self._advance(now), *self._subscribe_again(now)]
+
+    # --- inside ---
+
+    def _advance(self, now: Now) -> list[Output]:
         match self.standing:
-            case Standing.LEADING if not self._in_flight and self._since_append(now) >= self._timing.tick_ns:
-                self.begin(now)
-                self.emit(Ticked())
             case Standing.CAMPAIGNING if self._since_append(now) >= CAMPAIGN_PROBES * self._timing.probe_ns:
                 self._lose()
+                self._last_read_ns = now.boot_ns  # The next try of its own comes no sooner than the first one did.
+            case Standing.FOLLOWING if self._unanswered(now):
+                self.begin(now)
+                self.nominate(now, "no record came and nobody answered a probe")
+                return self.finish()
             case Standing.FOLLOWING if self._silent(now):
                 self._last_probe_ns = now.boot_ns
                 return [AskNominee()]
@@ -169,12 +220,10 @@ class Desk:
                 pass
         return []
 
-    # --- inside ---
-
-    def _enqueue(self, record: Record, now: Now | None = None) -> None:
+    def _enqueue(self, record: Record, body: bytes, now: Now | None = None) -> None:
         sent_ns = (now or self._now).boot_ns
-        self._in_flight.append(_InFlight(record, sent_ns))
-        self._appends.append(Append(record))
+        self._in_flight.append(_InFlight(record, body, sent_ns))
+        self._appends.append(Append(record, body))
         self._last_append_ns = sent_ns
 
     def _since_append(self, now: Now) -> int:
@@ -182,6 +231,22 @@ class Desk:
 
     def _silent(self, now: Now) -> bool:
         return now.boot_ns - max(self._last_read_ns, self._last_probe_ns) >= self._timing.probe_ns
+
+    def _unanswered(self, now: Now) -> bool:
+        return self._unread_ns(now) >= UNANSWERED_PROBES * self._timing.probe_ns
+
+    def _unread_ns(self, now: Now) -> int:
+        """For how long the journal has been silent although the broker served us all that time."""
+        return now.boot_ns - max(self._last_read_ns, self._unserved_ns)
+
+    def _subscribe_again(self, now: Now) -> list[Output]:
+        """Mend a hung tail, if it is one."""
+        if 2 * self._unread_ns(now) < 3 * self._timing.probe_ns:
+            return []
+        if now.boot_ns - self._last_subscribed_ns < RESUBSCRIBE_PROBES * self._timing.probe_ns:
+            return []
+        self._last_subscribed_ns = now.boot_ns
+        return [Resubscribe()]
 
     def _win(self, now: Now) -> None:
         self.standing, self.led_since_ns = Standing.LEADING, now.boot_ns
@@ -193,8 +258,8 @@ class Desk:
         self._may_grant_until_ns = own.sent_ns + self._timing.leader_lease_ns
         return own.outputs
 
-    def _read_leading(self, record: Record, now: Now) -> list[Output]:
-        if self.log_state.apply(record) is not Verdict.VALID:
+    def _read_leading(self, record: Record, now: Now, body: bytes | None) -> list[Output]:
+        if self.log_state.apply(record, body) is not _VALID:
             return []
         if self._in_flight and _same(self._in_flight[0].record, record):
             return self._release(self._in_flight[0], now)

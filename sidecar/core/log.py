@@ -10,10 +10,14 @@ Owns the validity rule of DESIGN section 7 and the hash chain. It must not know 
 | anything else: a lower term, the loser of a race for a term, a gap | VOID |
 
 A gap is void because its author appends again from the first record it has not read back.
+
+The chain is over the bytes as they stand in the log, never over a re-encoding: a field that this version does not know
+must not tear the chain between versions.
 """
 
 import hashlib
 from enum import Enum
+from typing import Final
 
 import msgspec
 
@@ -33,6 +37,10 @@ class Verdict(Enum):
     VOID = "void"
 
 
+_VALID: Final = Verdict.VALID
+"""Python 3.11 looks an enumeration's members up slowly, and this is asked for every record."""
+
+
 class Position(msgspec.Struct, frozen=True, gc=False):
     """Where the log stands. `chain` is the BLAKE2b hash over all valid records so far, hexadecimal."""
 
@@ -45,17 +53,18 @@ class Position(msgspec.Struct, frozen=True, gc=False):
 def judge(position: Position, record: Record) -> Verdict:
     """The table above."""
     if isinstance(record.fact, TermStarted) and record.n == 0 and record.term > position.term:
-        return Verdict.VALID
+        return _VALID
     if record.term != position.term or record.arbiter != position.author:
         return Verdict.VOID
     if record.n <= position.n:
         return Verdict.DUPLICATE
     if isinstance(record.fact, TermStarted):
         return Verdict.VOID
-    return Verdict.VALID if record.n == position.n + 1 else Verdict.VOID
+    return _VALID if record.n == position.n + 1 else Verdict.VOID
 
 
-def advance(position: Position, record: Record) -> Position:
-    """The position after a VALID record."""
-    chain = hashlib.blake2b(position.chain.encode() + encode(record), digest_size=16).hexdigest()
-    return Position(record.term, record.arbiter, record.n, chain)
+def advance(position: Position, record: Record, body: bytes | None = None) -> Position:
+    """The position after a VALID record. `body` are its bytes in the log; None where it never was in one, only here."""
+    chain = hashlib.blake2b(position.chain.encode(), digest_size=16)
+    chain.update(encode(record) if body is None else body)
+    return Position(record.term, record.arbiter, record.n, chain.hexdigest())

@@ -119,6 +119,20 @@ def contradiction(order: Order, report: ExecutionReport) -> tuple[str, str, str]
     return None
 
 
+@dataclass(slots=True, kw_only=True)
+class BookParts:
+    """All that an OrderBook is made of; the tables are its own, not copies."""
+
+    orders: dict[str, Order] = field(default_factory=dict)
+    refused: dict[str, OrderRefused] = field(default_factory=dict)
+    external: dict[str, BreakOpened] = field(default_factory=dict)
+    finished: dict[str, None] = field(default_factory=dict)
+    remembered: dict[str, None] = field(default_factory=dict)
+    granted: int = 0
+    denied: int = 0
+    phases: dict[Phase, int] = field(default_factory=lambda: dict.fromkeys(Phase, 0))
+
+
 class OrderBook:
     """All orders, folded from facts. Deterministic: no clock, bounded by the constants above."""
 
@@ -140,9 +154,37 @@ class OrderBook:
         twin._granted, twin._denied, twin._phases = self._granted, self._denied, dict(self._phases)
         return twin
 
+    def parts(self) -> BookParts:
+        """What a snapshot needs, to be read only."""
+        return BookParts(
+            orders=self.orders,
+            refused=self.refused,
+            external=self.external,
+            finished=self._finished,
+            remembered=self._remembered,
+            granted=self._granted,
+            denied=self._denied,
+            phases=self._phases,
+        )
+
+    @classmethod
+    def of(cls, parts: BookParts) -> "OrderBook":
+        """The book of these parts, which it takes over."""
+        book = cls()
+        book.orders, book.refused, book.external = parts.orders, parts.refused, parts.external
+        book._finished, book._remembered = parts.finished, parts.remembered
+        book._granted, book._denied = parts.granted, parts.denied
+        book._phases.update(parts.phases)
+        return book
+
     def remembers(self, cl_ord_id: str) -> bool:
         """Whether this ClOrdID was granted and has left memory since."""
         return cl_ord_id in self._remembered
+
+    @property
+    def size(self) -> int:
+        """How many orders are in memory in any form."""
+        return len(self.orders) + len(self.refused) + len(self.external) + len(self._remembered)
 
     @property
     def open_count(self) -> int:

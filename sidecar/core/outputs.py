@@ -5,12 +5,15 @@ What is made for every heartbeat is a msgspec Struct, which is made several time
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from sidecar.messages.base import Message
 from sidecar.messages.journal import Record
+
+if TYPE_CHECKING:
+    from sidecar.core.snapshot import Taken
 
 
 class Now(msgspec.Struct, frozen=True, gc=False):
@@ -29,13 +32,14 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
     handle: int = 0
 
 
-class Append(msgspec.Struct, frozen=True):
-    """Append this record to the journal; again and again until it is read back."""
+class Append(msgspec.Struct, frozen=True, gc=False):
+    """Append this record to the journal, as these bytes; again and again until it is read back."""
 
     record: Record
+    body: bytes
 
 
-class Reply(msgspec.Struct, frozen=True):
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """Send this message to one queue; nothing happens when nobody waits there."""
 
     message: Message
@@ -58,6 +62,13 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeSnapshot:
+    """Compute the digest of this state, write the state if it says so, and hand the digest to `Arbiter.on_digest`."""
+
+    taken: "Taken"
+
+
+@dataclass(frozen=True, slots=True)
 class Settle:
     """Acknowledge a delivery, or have it delivered again."""
 
@@ -70,4 +81,9 @@ class AskNominee:
     """Put a probe into the arbiters' queue: whoever is active there reads it."""
 
 
-Output = Append | Reply | Broadcast | Event | Settle | AskNominee
+@dataclass(frozen=True, slots=True)
+class Resubscribe:
+    """Consume the journal again, from the first record that was not read: its tail may hang."""
+
+
+Output = Append | Reply | Broadcast | Event | Settle | TakeSnapshot | AskNominee | Resubscribe

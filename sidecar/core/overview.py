@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from sidecar.core.checkpoints import Digest
 from sidecar.core.groups import GroupPlan
 from sidecar.core.ladder import Subject, level_of
 from sidecar.core.outputs import Now
@@ -12,6 +13,9 @@ from sidecar.messages.events import GroupStatus, SidecarStatus, SlotStatus, Stat
 REASONS_MAX = 8
 """Reasons of one sidecar in a report."""
 
+DIGESTED_MAX = 1_000
+"""With no more orders than these in memory the digest is taken while the question waits: a few milliseconds."""
+
 if TYPE_CHECKING:
     from sidecar.core.arbiter import Arbiter
 
@@ -21,6 +25,7 @@ def status_report(arbiter: "Arbiter", request_id: str, now: Now) -> StatusReport
     state = arbiter.state
     level, _ = level_of(state.halts.values(), Subject())
     left: dict[str, int] = {}
+    digest = _digest(arbiter)
     for slot, holder in state.holders.items():
         left[holder.component] = max(left.get(holder.component, 0), arbiter.slots.ends_ns(slot) - now.boot_ns)
     return StatusReport(
@@ -28,11 +33,13 @@ def status_report(arbiter: "Arbiter", request_id: str, now: Now) -> StatusReport
         request_id=request_id,
         term=state.position.term,
         offset=arbiter.offset,
-        digest=arbiter.desk.log_state.digest(),
+        digest=digest.digest,
+        digest_offset=digest.offset,
+        arbiters=arbiter.peers.status(now),
         trading_state=level,
         control_version=state.control_version,
         halts=tuple(state.halts[each] for each in sorted(state.halts)),
-        groups=tuple(_group(arbiter, each, now) for each in arbiter.rules.plans),
+        groups=tuple(_group(arbiter, each, now) for each in arbiter.plans),
         sidecars=tuple(
             _sidecar(arbiter, name, member, left, now) for name, member in sorted(arbiter.roster.members.items())
         ),
@@ -40,6 +47,12 @@ def status_report(arbiter: "Arbiter", request_id: str, now: Now) -> StatusReport
         missing=arbiter.silence.missing(now),
         silence_unjudged=arbiter.silence.unjudged(now),
     )
+
+
+def _digest(arbiter: "Arbiter") -> Digest:
+    """Of the present state while that is quickly done, else of the last mark."""
+    book, offset = arbiter.desk.log_state.book, arbiter.offset
+    return Digest(offset, arbiter.desk.log_state.digest()) if book.size <= DIGESTED_MAX else arbiter.checkpoints.last
 
 
 def _group(arbiter: "Arbiter", plan: GroupPlan, now: Now) -> GroupStatus:
@@ -55,7 +68,12 @@ def _group(arbiter: "Arbiter", plan: GroupPlan, now: Now) -> GroupStatus:
             wait
             for slot in plan.slots
             if slot not in arbiter.state.holders and (wait := arbiter.brakes.waits_for(plan, slot, now))
-        ),
+        )
+        + arbiter.cold.waits(plan, now),
+        components=plan.members,
+        origin=arbiter.plans.known(plan.name),
+        registered=plan.name in arbiter.state.groups,
+        contradiction=arbiter.plans.contradictions.get(plan.name, ""),
     )
 
 
@@ -74,7 +92,7 @@ def _slot(arbiter: "Arbiter", slot: str, now: Now) -> SlotStatus:
 
 
 def _sidecar(arbiter: "Arbiter", name: str, member: Member, left: dict[str, int], now: Now) -> SidecarStatus:
-    plan = arbiter.slots.plan_of(name)
+    plan = arbiter.plans.of(name)
     heartbeat = member.heartbeat
     return SidecarStatus(
         component=name,

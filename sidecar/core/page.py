@@ -4,15 +4,14 @@ Owns the meaning of the page; `gate/` owns its bytes. A page allows nothing once
 reader's own CLOCK_BOOTTIME, so a sidecar that stops answering closes it by doing nothing.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 from sidecar.messages.base import Token
 from sidecar.messages.control import TradingState
 from sidecar.messages.health import Role
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class Page(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One state of the gate.
 
     `deadline_ns` is CLOCK_BOOTTIME, 0 for closed. `token` is the highest held. `reducing_allowed` is whether

@@ -12,11 +12,11 @@ PauseEnded. What a pause restrains is in `brakes.py`. A pause always has an end:
 
 from sidecar.core.chronicle import Chronicle
 from sidecar.core.leadership import Desk
-from sidecar.core.outputs import Now
-from sidecar.core.sanity import TEXT_MAX, clip
+from sidecar.core.outputs import Event, Now
+from sidecar.core.sanity import clip, reason_problem
 from sidecar.core.timing import MS
 from sidecar.messages.control import PauseRequest, UnpauseRequest
-from sidecar.messages.events import PauseStatus
+from sidecar.messages.events import PauseChanged, PauseStatus
 from sidecar.messages.journal import GroupPaused, PauseEnded
 
 PAUSE_MAX_NS = 24 * 3_600_000 * MS
@@ -26,7 +26,8 @@ PAUSE_MIN_NS = 1_000 * MS
 class Pauses:
     """The pauses in force, at one leader's desk."""
 
-    def __init__(self, desk: Desk, chronicle: Chronicle) -> None:
+    def __init__(self, name: str, desk: Desk, chronicle: Chronicle) -> None:
+        self._name = name
         self._desk = desk
         self._chronicle = chronicle
 
@@ -34,16 +35,19 @@ class Pauses:
         """Begin a pause, or begin it anew; why not, as a sentence, or empty."""
         if not PAUSE_MIN_NS <= request.duration_ns <= PAUSE_MAX_NS:
             return "a pause lasts one second to one day: give a duration between, and pause again if it must be longer"
-        if problem := _reason_problem("pause", request.reason):
+        if problem := reason_problem("pause", request.reason):
             return problem
-        self._desk.emit(
-            GroupPaused(
-                group=request.group,
-                actor=clip(request.actor),
-                reason=request.reason,
-                duration_ns=request.duration_ns,
-            )
+        actor, duration_ns = clip(request.actor), request.duration_ns
+        self._desk.emit(GroupPaused(group=request.group, actor=actor, reason=request.reason, duration_ns=duration_ns))
+        began = PauseChanged(
+            arbiter=self._name,
+            group=request.group,
+            change="BEGAN",
+            actor=actor,
+            reason=request.reason,
+            duration_ns=duration_ns,
         )
+        self._desk.send(Event(began, f"pause-changed.{request.group}"))
         self._chronicle.paused_ns.pop(request.group, None)  # Until it is read back, it began just now.
         return ""
 
@@ -51,16 +55,16 @@ class Pauses:
         """End a pause; why not, as a sentence, or empty."""
         if request.group not in self._desk.state.paused:
             return f"group {clip(request.group)!r} is not paused"
-        if problem := _reason_problem("unpause", request.reason):
+        if problem := reason_problem("unpause", request.reason):
             return problem
-        self._desk.emit(PauseEnded(group=request.group, actor=clip(request.actor), reason=request.reason))
+        self._end(request.group, clip(request.actor), request.reason)
         return ""
 
     def tick(self, now: Now) -> None:
         """End the pauses whose time is over."""
         for group in sorted(self._desk.state.paused):
             if self._left_ns(group, now) <= 0:
-                self._desk.emit(PauseEnded(group=group, actor="", reason="its time is over"))
+                self._end(group, "", "its time is over")
 
     def status(self, group: str, now: Now) -> PauseStatus | None:
         """The group's pause, for people."""
@@ -69,12 +73,11 @@ class Pauses:
             return None
         return PauseStatus(actor=paused.actor, reason=paused.reason, left_ns=max(0, self._left_ns(group, now)))
 
+    def _end(self, group: str, actor: str, reason: str) -> None:
+        self._desk.emit(PauseEnded(group=group, actor=actor, reason=reason))
+        ended = PauseChanged(arbiter=self._name, group=group, change="ENDED", actor=actor, reason=reason)
+        self._desk.send(Event(ended, f"pause-changed.{group}"))
+
     def _left_ns(self, group: str, now: Now) -> int:
-        began_ns = self._chronicle.paused_ns.get(group, now.boot_ns)
-        return began_ns + self._desk.state.paused[group].duration_ns - now.boot_ns
-
-
-def _reason_problem(what: str, reason: str) -> str:
-    if reason.strip() and len(reason) <= TEXT_MAX:
-        return ""
-    return f"{what} needs a reason of 1 to {TEXT_MAX} characters"
+        clock_ns = self._chronicle.clock_ns(now)
+        return self._chronicle.paused_ns.get(group, clock_ns) + self._desk.state.paused[group].duration_ns - clock_ns

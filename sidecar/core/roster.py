@@ -39,11 +39,11 @@ class Member:
 
 
 class Roster:
-    """All members by component name. `ours` are the components of configured groups; there is room for all of them."""
+    """All members by component name. `ours` are the components of groups, now; there is room for all of them."""
 
     def __init__(self, timing: Timing, ours: Collection[str] = (), detection: Detection | None = None) -> None:
         self.members: dict[str, Member] = {}
-        self._ours = frozenset(ours)
+        self._ours = ours
         self._timing = timing
         self._detection = detection or Detection()
 

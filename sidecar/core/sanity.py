@@ -41,6 +41,13 @@ def bounded(number: Decimal) -> bool:
     return len(number.as_tuple().digits) <= DIGITS_MAX and abs(number.adjusted()) <= EXPONENT_MAX
 
 
+def reason_problem(what: str, reason: str) -> str:
+    """Why this is no reason for doing `what`, as a sentence; empty when it is one."""
+    if reason.strip() and len(reason) <= TEXT_MAX:
+        return ""
+    return f"{what} needs a reason of 1 to {TEXT_MAX} characters"
+
+
 def clip(text: str) -> str:
     """A text for people, cut to what a record carries."""
     return text[:TEXT_MAX]

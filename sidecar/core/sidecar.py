@@ -41,7 +41,7 @@ SENT_MAX = 256
 """Heartbeats whose send time is remembered. At the default interval that is a minute, forty leases long."""
 
 
-class WritePage(msgspec.Struct, frozen=True):
+class WritePage(msgspec.Struct, frozen=True, gc=False):
     """Write the gate page now, before anything else that follows."""
 
     page: Page
@@ -103,6 +103,8 @@ class Sidecar:
         self._observe_only_ns = observe_only_ns
         self._answered_ns = 0
         self._seq = 0
+        self._answered_seq = 0
+        self.startable = False
         self._leased_seq = 0
         self._leased_n = 0
         self._sent: deque[tuple[int, int]] = deque(maxlen=SENT_MAX)
@@ -111,6 +113,8 @@ class Sidecar:
         self._given_back: dict[str, Token] = {}
         self._ready = False
         self._reasons: tuple[str, ...] = ()
+        self._configured_group = group
+        self._misplaced = ""
         self._subject = Subject(component=component, group=group)
 
     # --- the component ---
@@ -150,12 +154,14 @@ class Sidecar:
             component=self.component,
             incarnation=self.incarnation,
             seq=self._seq,
-            ready=self._ready,
+            ready=self._ready and not self._misplaced,
             run=self._run,
-            reasons=self._reasons,
+            reasons=(*self._reasons, self._misplaced) if self._misplaced else self._reasons,
             role="ACTIVE" if self.holding(now_ns) else "STANDBY",
             control_version=self.memory.version,
             unconfirmed_halts=self.memory.unconfirmed,
+            answered=self._answered_seq,
+            startable=self.startable and not self.incarnation,
         )
 
     def on_lease(self, lease: Lease, now_ns: int) -> list[Output]:
@@ -164,6 +170,10 @@ class Sidecar:
         if sent_ns is None or lease.incarnation != self.incarnation or not self.incarnation:
             return []
         self._answered_ns = now_ns
+        if (
+            now_ns < sent_ns + self._timing.holder_lease_ns
+        ):  # One that comes later grants nothing, and is as good as none.
+            self._answered_seq = max(self._answered_seq, lease.seq)
         if lease.term < self._term or lease.seq < self._leased_seq:
             return []
         if lease.term == self._term and lease.seq == self._leased_seq and lease.n < self._leased_n:
@@ -172,14 +182,15 @@ class Sidecar:
             self.standby_reason = "a newer control state is on its way; the lease waits for it"
             return []
         self._term, self._leased_seq, self._leased_n = lease.term, lease.seq, lease.n
-        kept = tuple(sorted(filter(self._acceptable, lease.slots)))
-        lost = tuple([each for each in self.slots if each not in kept])
-        refused = tuple(filter(self._was_given_back, lease.slots))
-        self._highest.update({each.slot: each.token for each in kept})
-        self.slots, self.standby_reason = kept, lease.standby_reason
+        if lease.group != self.group or self._misplaced:
+            self._join(lease.group)
+        if self._misplaced:
+            return self._hold_nothing(lease.slots, now_ns)
+        gone = self._keep(lease.slots) if lease.slots != self.slots else ()  # Nearly always the same as before.
+        kept, self.standby_reason = self.slots, lease.standby_reason
         self.deadline_ns = sent_ns + max(0, min(lease.ttl_ns, self._timing.holder_lease_ns)) if kept else 0
         reason = lease.standby_reason or "the arbiter withdrew the slot"
-        return [self._page(now_ns), *self._give_back((*lost, *refused), self.incarnation, reason)]
+        return [self._page(now_ns), *self._give_back(gone, self.incarnation, reason)]
 
     def on_halt(self, halt: Halt, now_ns: int) -> list[Output]:
         """A halt on the fast path: latched, and acknowledged each time it comes."""
@@ -196,9 +207,18 @@ class Sidecar:
         """Whether any slot is held under a lease that still runs."""
         return bool(self.slots) and now_ns < self.deadline_ns
 
+    @property
+    def answered_ns(self) -> int:
+        """When this incarnation was last answered, or attached."""
+        return self._answered_ns
+
     def observe_only(self, now_ns: int) -> bool:
         """Whether arbiters left this incarnation unanswered for so long that it can only watch."""
         return bool(self.incarnation) and now_ns - self._answered_ns >= self._observe_only_ns
+
+    def concerned(self, halt: Halt) -> bool:
+        """Whether a halt closes this gate, at least to some orders, whoever holds what."""
+        return concerns(halt, self._subject)
 
     def accepted(self, halt: Halt, closed_ns: int) -> HaltAccepted:
         """The acknowledgement of a halt, once its page has been written at `closed_ns`."""
@@ -263,16 +283,17 @@ class Sidecar:
 
     def page(self, now_ns: int) -> Page:
         """The gate page as of `now_ns`."""
-        level, reducing = level_of(self.memory.in_force, self._subject)
+        in_force = self.memory.in_force
+        level, reducing = level_of(in_force, self._subject)
         return Page(
             role="ACTIVE" if self.holding(now_ns) else "STANDBY",
             trading_state=level,
             reducing_allowed=reducing,
             deadline_ns=self.deadline_ns if self.slots else 0,
-            token=max((each.token for each in self.slots), default=None),
+            token=max([each.token for each in self.slots]) if self.slots else None,
             incarnation=self.incarnation,
             control_version=self.memory.version,
-            scoped=order_scopes(self.memory.in_force),
+            scoped=order_scopes(in_force) if in_force else (),
         )
 
     def why_closed(self, now_ns: int) -> str:
@@ -308,11 +329,35 @@ class Sidecar:
 
     # --- inside ---
 
+    def _join(self, group: str) -> None:
+        """Take the leader's word for our group, unless our own configuration names another one."""
+        ours = self._configured_group
+        self._misplaced = ""
+        if ours and group and group != ours:
+            self._misplaced = f"its own configuration says group {ours}, the arbiter's {group}: make the two agree"
+        elif group:  # A leader that knows of none takes nothing back: halts of the last one still concern us.
+            self.group, self._subject = group, Subject(component=self.component, group=group)
+
+    def _hold_nothing(self, offered: tuple[SlotToken, ...], now_ns: int) -> list[Output]:
+        """Close, and give back whatever was held or is offered."""
+        given_back = tuple(dict.fromkeys((*self.slots, *offered)))
+        self.slots, self.deadline_ns, self.standby_reason = (), 0, self._misplaced
+        return [self._page(now_ns), *self._give_back(given_back, self.incarnation, self._misplaced)]
+
     def _sent_ns(self, seq: int) -> int | None:
         for sent_seq, at_ns in reversed(self._sent):  # Mostly the last.
             if sent_seq == seq:
                 return at_ns
         return None
+
+    def _keep(self, leased: tuple[SlotToken, ...]) -> tuple[SlotToken, ...]:
+        """Hold what is leased and acceptable from now on; what is to be given back, lost or refused."""
+        kept = tuple(sorted(filter(self._acceptable, leased)))
+        lost = tuple([each for each in self.slots if each not in kept])
+        refused = tuple(filter(self._was_given_back, leased))
+        self._highest.update({each.slot: each.token for each in kept})
+        self.slots = kept
+        return (*lost, *refused)
 
     def _acceptable(self, held: SlotToken) -> bool:
         highest = self._highest.get(held.slot)

@@ -19,6 +19,7 @@ from typing import Final, Literal
 from sidecar.core.correlated import fell_together
 from sidecar.core.leadership import Desk
 from sidecar.core.outputs import Event, Now
+from sidecar.core.plans import Plans
 from sidecar.core.roster import FRESH_HEARTBEATS, Roster
 from sidecar.core.suspicion import Detection
 from sidecar.core.timing import MS, Timing
@@ -37,7 +38,7 @@ _Doubt = Literal["", "suspected", "missing"]
 
 
 class Silence:
-    """One arbiter's view of silence. `groups` are the configured members with their group."""
+    """One arbiter's view of silence, of the components of its `plans`."""
 
     def __init__(
         self,
@@ -46,7 +47,7 @@ class Silence:
         timing: Timing,
         desk: Desk,
         roster: Roster,
-        groups: Mapping[str, str],
+        plans: Plans,
         now: Now,
     ) -> None:
         self._name = name
@@ -54,13 +55,14 @@ class Silence:
         self._timing = timing
         self._desk = desk
         self._roster = roster
-        self._groups = dict(sorted(groups.items()))
+        self._plans = plans
         self._ticked_ns = now.boot_ns
         self._judges_from_ns = now.boot_ns
         self._distrust = ""
         self._seq = 0
         self._canaries: dict[int, int] = {}
         self._canary_ns: int | None = None
+        self._canary_late_ns = detection.canary_late_ns or FRESH_HEARTBEATS * timing.heartbeat_ns
         self._told: dict[str, _Doubt] = {}
         self._together: tuple[str, ...] = ()
         self._together_ns = 0
@@ -92,12 +94,13 @@ class Silence:
 
     def tick(self, now: Now) -> bool:
         """Whether silence may be judged now; a leader also says who is silent. Between `begin` and `finish`."""
+        if not self._desk.leading:  # It begins to judge with its term, whatever it doubted before.
+            self._ticked_ns = now.boot_ns
+            return False
         doubt = self._doubt_of_itself(now)
         self._ticked_ns = now.boot_ns
         if doubt:
             self._learn(now, doubt)
-        if not self._desk.leading:
-            return False
         trusting = now.boot_ns >= self._judges_from_ns
         if not self._told and not self._together and self._all_heard(now.boot_ns):
             return trusting  # Nearly every tick of a good day: nothing to look at.
@@ -106,6 +109,15 @@ class Silence:
         return trusting and not spared
 
     # --- what others ask ---
+
+    def served(self, now: Now) -> bool:
+        """Whether the broker serves this arbiter: it was not stopped itself, and its canary came round lately.
+
+        To be asked before `tick` notes the time.
+        """
+        if self._canary_ns is None or now.boot_ns - self._ticked_ns > LAG_TICKS * self._timing.tick_ns:
+            return False
+        return now.boot_ns - self._canary_ns <= self._canary_late_ns
 
     def unjudged(self, now: Now) -> str:
         """Why silent holders keep their slots now, as a sentence; empty when silence is judged."""
@@ -118,24 +130,30 @@ class Silence:
         """Configured members that were never heard, once the deadline for their first heartbeat has passed."""
         if not self._desk.leading or self._waited_ns(now) < self._detection.first_heartbeat_ns:
             return ()
-        return tuple(each for each in self._groups if each not in self._roster.members)
+        unheard = [each for each in self._groups if each not in self._roster.members]
+        return tuple(
+            each for each in unheard if self._waited_ns(now, self._groups[each]) >= self._detection.first_heartbeat_ns
+        )
 
     # --- inside ---
+
+    @property
+    def _groups(self) -> Mapping[str, str]:
+        return self._plans.groups
 
     def _doubt_of_itself(self, now: Now) -> str:
         if now.boot_ns - self._ticked_ns > LAG_TICKS * self._timing.tick_ns:
             return "this arbiter was stopped or starved"
         if not self._desk.may_grant(now):
             return "this arbiter could not grant: its journal stalled"
-        late_ns = self._detection.canary_late_ns or FRESH_HEARTBEATS * self._timing.heartbeat_ns
-        if self._canary_ns is not None and now.boot_ns - self._canary_ns > late_ns:
+        if self._canary_ns is not None and now.boot_ns - self._canary_ns > self._canary_late_ns:
             return "this arbiter's own canary is late: the broker or its backlog delays heartbeats"
         return ""
 
     def _all_heard(self, now_ns: int) -> bool:
         """Whether every member was heard within its interval, so that no detector could suspect it."""
         members, since_ns = self._roster.members, now_ns - self._timing.heartbeat_ns
-        for each in self._groups:
+        for each in self._plans.groups:
             member = members.get(each)
             if member is None or member.heard_ns < since_ns:
                 return False
@@ -172,12 +190,13 @@ class Silence:
     def _fell_together(self, now_ns: int) -> tuple[str, ...]:
         """Silences that began within an interval, and half of one more for the wire's own jitter."""
         heartbeat_ns = self._timing.heartbeat_ns
-        heard_ns = self._roster.last_heard(self._groups)
         silent_from_ns = now_ns - FRESH_HEARTBEATS * heartbeat_ns
-        silent = [each for each, at_ns in heard_ns.items() if at_ns < silent_from_ns and self._believes(at_ns)]
         of_min, percent = self._detection.correlated_min, self._detection.correlated_percent
-        if len(silent) * 100 <= percent * of_min:
+        quiet = [each for each in self._roster.members.values() if each.heard_ns < silent_from_ns]
+        if len(quiet) * 100 <= percent * of_min:
             return ()  # Too few to be most of the fewest that count.
+        heard_ns = self._roster.last_heard(self._groups)
+        silent = [each for each, at_ns in heard_ns.items() if at_ns < silent_from_ns and self._believes(at_ns)]
         return fell_together(heard_ns, silent, within_ns=heartbeat_ns * 3 // 2, of_min=of_min, percent=percent)
 
     def _tell_together(self, change: Literal["BEGAN", "OVERDUE", "ENDED"], now: Now) -> None:
@@ -192,8 +211,12 @@ class Silence:
 
     def _alert(self, now: Now, trusting: bool) -> None:
         """Say each change once: suspected, missing, heard. New doubts only while the arbiter trusts itself."""
-        missing = frozenset(self.missing(now))
-        for component in self._groups:
+        missing, groups = frozenset(self.missing(now)), self._groups
+        for gone in self._told.keys() - groups.keys():
+            del self._told[gone]  # Its group was removed: nobody is to be told of it any more.
+        members, since_ns = self._roster.members, now.boot_ns - self._timing.heartbeat_ns
+        heard = {each for each in groups if each in members and members[each].heard_ns >= since_ns}
+        for component in [each for each in groups if each in self._told or each not in heard]:
             doubt: _Doubt = _MISSING if component in missing else _HEARD
             if self._roster.suspected(component, now.boot_ns):
                 doubt = _SUSPECTED
@@ -214,7 +237,7 @@ class Silence:
         if doubt == _HEARD:
             return Event(MemberHeard(arbiter=self._name, component=component, group=group), f"member-heard.{group}")
         if doubt == _MISSING:
-            waited_ns = self._waited_ns(now)
+            waited_ns = self._waited_ns(now, group)
             missing = MemberMissing(arbiter=self._name, component=component, group=group, waited_ns=waited_ns)
             return Event(missing, f"member-missing.{group}")
         suspected = MemberSuspected(
@@ -227,5 +250,6 @@ class Silence:
         )
         return Event(suspected, f"member-suspected.{group}")
 
-    def _waited_ns(self, now: Now) -> int:
-        return now.boot_ns - self._desk.led_since_ns
+    def _waited_ns(self, now: Now, group: str = "") -> int:
+        """Since this leader could hear the group: since it leads, or since the group was registered with it."""
+        return now.boot_ns - max(self._desk.led_since_ns, self._plans.registered_ns.get(group, 0))

@@ -11,6 +11,9 @@ Owns granting, renewing, vacating and draining. It must not know what a slot is 
 | held     | operator's failover, or failback or health is due | draining | SlotDraining; Lease without the slot       |
 | draining | Released, or L after the last recorded grant      | vacant   | SlotVacated                                |
 
+A holder that hears none of our answers (`hearing.py`) is not renewed, and so is silent in this table's sense.
+
+A release names its holder's token, which is never used again: acting on it late, as a new leader may, harms nobody.
 A new leader knows no earlier grants, so it moves no silent holder's slot before L(leader) + L(holder) after its own
 TermStarted was read back. Renewals need no journal: they die with the leader, and that wait covers them.
 """
@@ -20,8 +23,10 @@ from dataclasses import dataclass
 
 from sidecar.core.brakes import Brakes
 from sidecar.core.groups import GroupPlan, choose
+from sidecar.core.hearing import Hearing
 from sidecar.core.leadership import Desk
 from sidecar.core.outputs import Event, Now, Reply
+from sidecar.core.plans import Plans
 from sidecar.core.roster import Member, Roster
 from sidecar.core.sanity import clip
 from sidecar.core.state import Holder
@@ -64,7 +69,7 @@ class Slots:
     def __init__(
         self,
         name: str,
-        plans: tuple[GroupPlan, ...],
+        plans: Plans,
         desk: Desk,
         roster: Roster,
         timing: Timing,
@@ -72,22 +77,26 @@ class Slots:
     ) -> None:
         self._name = name
         self._plans = plans
-        self._group_of = {member: plan for plan in plans for member in plan.members}
-        self._plan_of_slot = {slot: plan for plan in plans for slot in plan.slots}
         self._desk = desk
         self._roster = roster
         self._timing = timing
+        self._takeover_wait_ns = timing.takeover_wait_ns()
         self._brakes = brakes
-        self._stepping = Stepping(desk, roster, brakes)
+        self._stepping = Stepping(desk, roster, brakes, self.deaf_ns)
+        self._hearing = Hearing(timing.holder_lease_ns)
         self._granted_ns: dict[str, int] = {}
+        self._overheard: dict[str, Released] = {}
 
-    def plan_of(self, component: str) -> GroupPlan | None:
-        """The group of a component, or None."""
-        return self._group_of.get(component)
+    def deaf_ns(self, component: str, now: Now) -> int:
+        """For how long a component that sends heartbeats has heard no answer; 0 unless that is too long."""
+        if self._roster.suspected(component, now.boot_ns):
+            return 0  # It sends none: a silent one, not a deaf one.
+        return self._hearing.deaf_ns(component, now.boot_ns)
 
     def begin_term(self) -> None:
         """A new leadership knows nothing of what earlier ones recorded in memory."""
         self._granted_ns.clear()
+        self._hearing.begin_term()
         self._stepping.begin_term()
 
     # --- inputs ---
@@ -95,19 +104,29 @@ class Slots:
     def answer(self, heartbeat: Heartbeat, now: Now) -> None:
         """Renew what the heartbeat's incarnation holds, and say to the others why they stand by."""
         member = self._roster.members[heartbeat.component]
+        self._hearing.hear(heartbeat)
         if heartbeat.incarnation and self._desk.may_grant(now):
             self._lease(member, now)
-            plan = self._group_of.get(heartbeat.component)
+            plan = self._plans.of(heartbeat.component)
             if plan is not None:
                 self._stepping.hear(heartbeat, now)
                 self._note_taken(plan, heartbeat)
                 self._assign(plan, now)  # Only where this heartbeat can matter: a heartbeat must stay cheap.
 
+    def overhear(self, released: Released) -> None:
+        """Note a release, whoever leads: a leader that is deposed before it is journaled leaves it to the next one."""
+        self._overheard.update({each.slot: released for each in released.slots if self._plans.of_slot(each.slot)})
+
+    def take_up(self, now: Now) -> None:
+        """A new leader acts on the releases that it overheard and nobody has journaled."""
+        for slot in sorted(self._overheard.keys() & self._desk.state.holders.keys()):
+            self.released(self._overheard[slot], now)
+
     def released(self, released: Released, now: Now) -> None:
         """The holder closed its gate and gives slots back: they move at once."""
         for each in released.slots:
             holder = self._desk.state.holders.get(each.slot)
-            if each.slot in self._plan_of_slot and holder == Holder(
+            if self._plans.of_slot(each.slot) is not None and holder == Holder(
                 released.component, released.incarnation, each.token
             ):
                 self._vacate(each.slot, holder, clip(f"released: {released.reason}"), now)
@@ -117,6 +136,8 @@ class Slots:
 
         With `only` it concerns the slots that this component holds.
         """
+        if frozen := self._plans.contradictions.get(plan.name):
+            return (), frozen
         if to and to not in plan.members:
             return (), f"{clip(to)!r} is not in group {plan.name!r}: name one of {', '.join(plan.members)}"
         if to and self._roster.fresh(to, now.boot_ns) is None:
@@ -150,16 +171,20 @@ class Slots:
 
     def tick(self, now: Now, *, judging: bool) -> None:
         """End leases that ran out (if silence is to be judged now), start failbacks that are due, fill vacancies."""
-        for slot, holder in sorted(self._desk.state.holders.items()):
-            if judging and slot in self._plan_of_slot and now.boot_ns >= self.ends_ns(slot):
-                self._vacate(slot, holder, "silence: the lease ran out", now)
+        if not judging:
+            self._hearing.begin_term()  # What an arbiter in doubt sent or held back says nothing of who hears it.
+        for slot, holder in self._over(now) if judging else ():
+            if self._plans.of_slot(slot) is not None and now.boot_ns >= self.ends_ns(slot):
+                deaf = self.deaf_ns(holder.component, now)
+                cause = "silence: it heard no answer" if deaf else "silence: the lease ran out"
+                self._vacate(slot, holder, cause, now)
         for plan in self._plans:
             self._step_down(plan, now)
             self._assign(plan, now)
 
     def ends_ns(self, slot: str) -> int:
         """When a silent holder's slot may move, on the leader's clock."""
-        floor_ns = self._desk.led_since_ns + self._timing.takeover_wait_ns()
+        floor_ns = self._desk.led_since_ns + self._takeover_wait_ns
         granted_ns = self._granted_ns.get(slot)
         return floor_ns if granted_ns is None else max(floor_ns, granted_ns + self._timing.holder_wait_ns)
 
@@ -178,12 +203,18 @@ class Slots:
 
     # --- inside ---
 
+    def _over(self, now: Now) -> list[tuple[str, Holder]]:
+        """Holds whose time is over by `ends_ns`; to be asked again, because what goes before may renew what follows."""
+        if now.boot_ns < self._desk.led_since_ns + self._takeover_wait_ns:
+            return []
+        granted, since_ns = self._granted_ns, now.boot_ns - self._timing.holder_wait_ns
+        return sorted([each for each in self._desk.state.holders.items() if granted.get(each[0], since_ns) <= since_ns])
+
     def _assign(self, plan: GroupPlan, now: Now) -> None:
         """Grant every vacant slot of this group that somebody could take."""
-        if not self.settled(now):
-            return
+        holders = self._desk.state.holders
         for slot in plan.slots:
-            if slot not in self._desk.state.holders:
+            if slot not in holders and self.settled(now):
                 self._fill(slot, now)
 
     def _note_taken(self, plan: GroupPlan, heartbeat: Heartbeat) -> None:
@@ -212,14 +243,16 @@ class Slots:
             control_version=self._desk.state.control_version,
             slots=held,
             standby_reason="" if held else reason,
+            group=self._plans.group_of(heartbeat.component),
             n=self._desk.decided,
         )
+        self._hearing.answered(heartbeat, now.boot_ns)
         self._desk.send(Reply(lease, member.origin))
 
     def _renewable(self, heartbeat: Heartbeat, now: Now) -> tuple[tuple[SlotToken, ...], str]:
-        plan = self._group_of.get(heartbeat.component)
+        plan = self._plans.of(heartbeat.component)
         if plan is None:
-            return (), f"component {heartbeat.component!r} is in no group: add it to groups.NAME.components"
+            return (), f"component {heartbeat.component!r} is in no group: add it to one, configured or registered"
         if heartbeat.control_version > self._desk.state.control_version:
             return (), (
                 f"it has latched control version {heartbeat.control_version}, newer than the journal's "
@@ -227,23 +260,32 @@ class Slots:
             )
         if plan.quorum > 1 and len(self._ready(plan, now)) < plan.quorum:
             return (), f"group {plan.name!r} is below its quorum of {plan.quorum}"
+        deaf_ns = self._hearing.deaf_ns(heartbeat.component, now.boot_ns)
+        if deaf_ns:
+            return (), f"its heartbeats arrive, but for {deaf_ns // MS} ms it has heard no answer: look at its link"
         holders, draining = self._desk.state.holders, self._desk.state.draining
         mine = tuple(
-            SlotToken(slot, holders[slot].token)
-            for slot in plan.slots
-            if slot in holders and holders[slot].incarnation == heartbeat.incarnation and slot not in draining
+            [
+                SlotToken(slot, holders[slot].token)
+                for slot in self._plans.slots_of(heartbeat.component)
+                if slot in holders and holders[slot].incarnation == heartbeat.incarnation and slot not in draining
+            ]
         )
         return mine, "" if mine else self._standby_reason(plan, heartbeat)
 
     def _standby_reason(self, plan: GroupPlan, heartbeat: Heartbeat) -> str:
+        if frozen := self._plans.contradictions.get(plan.name):
+            return clip(frozen)
         held = self._desk.state.holders
-        holders = sorted({held[slot].component for slot in plan.slots if slot in held})
+        holders = [held[slot].component for slot in plan.slots if slot in held]
         if heartbeat.component in holders:
             return "stepping down, or an earlier incarnation's lease still runs"
-        return f"{', '.join(holders) or 'nobody yet'} holds {plan.name}"
+        names = holders[0] if len(holders) == 1 else ", ".join(sorted(set(holders)))
+        return f"{names or 'nobody yet'} holds {plan.name}"
 
     def _ready(self, plan: GroupPlan, now: Now) -> list[str]:
-        return [each for each in plan.members if self._roster.fresh(each, now.boot_ns)]
+        able = (each for each in plan.members if self._roster.fresh(each, now.boot_ns))
+        return [each for each in able if not self._hearing.deaf_ns(each, now.boot_ns)]
 
     def _vacate(self, slot: str, holder: Holder, cause: str, now: Now) -> None:
         """End a hold and, if the leader's own lease still runs, grant the slot to the next in the same breath."""
@@ -274,7 +316,7 @@ class Slots:
             wanted=wanted,
             avoid=holder.component,
             asked=draining is not None,
-            actor="" if actor in (FAILBACK, HEALTH) else actor,
+            actor="" if actor == HEALTH else actor,
         )
 
     def _ages_ms(self, holder: Holder, now: Now) -> tuple[int | None, int | None]:
@@ -317,7 +359,9 @@ class Slots:
 
         A move that was `asked` for is decided already, so that a pause or the brake does not leave it half done.
         """
-        plan = self._plan_of_slot[slot]
+        plan = self._plans.of_slot(slot)
+        if plan is None or plan.name in self._plans.contradictions:
+            return None
         holders, version = self._desk.state.holders, self._desk.state.control_version
         ready = [
             each for each in self._ready(plan, now) if self._roster.members[each].heartbeat.control_version <= version
@@ -356,10 +400,14 @@ class Slots:
 
     def _step_down(self, plan: GroupPlan, now: Now) -> None:
         """Drain the living holders that are due to step down without an operator."""
+        if plan.failback_ns is None and not plan.policy.unready_ns:
+            return
         due = self._stepping.failback(plan, now)
         if due is not None:
             slot, better = due
-            self._drain(slot, to=better, actor=FAILBACK, reason=f"{better} is preferred and ready", now=now)
+            reason = f"{better} is {'its home' if plan.shares else 'preferred'} and ready"
+            if self._choice(slot, now, wanted=better, avoid=self._desk.state.holders[slot].component) == better:
+                self._drain(slot, to=better, actor=FAILBACK, reason=reason, now=now)
         for slot, reason in self._stepping.unhealthy(plan, now):
             holder = self._desk.state.holders[slot].component
             chosen = self._choice(slot, now, wanted="", avoid=holder)

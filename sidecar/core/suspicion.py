@@ -24,6 +24,8 @@ AGE_NS_MAX: Final = 2**63
 """Older than any boot (292 years): ages and intervals are held within it, so that every square stays finite."""
 ASYMPTOTIC_FROM: Final = 20.0
 """From this x on the expansion's error is below 1e-11 of a phi of 175, and erfc is far from its underflow."""
+TRUSTED_STEPS: Final = 64
+"""Deviations past the mean that are looked at, far more than any threshold of use asks for."""
 _LN10: Final = math.log(10.0)
 
 
@@ -67,11 +69,14 @@ class Detector(Protocol):
 
 
 class Window:
-    """The last intervals, at most `size` of them; sums are exact integers, so nothing drifts."""
+    """The last intervals, at most `size` of them; sums are exact integers, so nothing drifts.
+
+    They are taken when somebody asks: silences are rarer than heartbeats.
+    """
 
     def __init__(self, size: int, first_ns: int) -> None:
         self._intervals: deque[int] = deque(maxlen=size)
-        self._sum = self._squares = 0
+        self._figures: tuple[int, int] | None = None
         self.add(first_ns)
 
     def __len__(self) -> int:
@@ -79,23 +84,28 @@ class Window:
 
     def add(self, interval_ns: int) -> None:
         """The newest interval; the oldest goes when the window is full."""
-        if len(self._intervals) == self._intervals.maxlen:
-            gone = self._intervals[0]
-            self._sum, self._squares = self._sum - gone, self._squares - gone * gone
         kept = interval_ns if 0 <= interval_ns <= AGE_NS_MAX else max(0, min(interval_ns, AGE_NS_MAX))
         self._intervals.append(kept)
-        self._sum, self._squares = self._sum + kept, self._squares + kept * kept
+        self._figures = None
 
     @property
     def mean_ns(self) -> int:
         """The mean, rounded down."""
-        return self._sum // len(self._intervals)
+        return self.figures_ns[0]
 
     @property
     def deviation_ns(self) -> int:
         """The standard deviation of the window as a population, rounded down."""
-        n = len(self._intervals)
-        return math.isqrt(n * self._squares - self._sum * self._sum) // n
+        return self.figures_ns[1]
+
+    @property
+    def figures_ns(self) -> tuple[int, int]:
+        """Mean and deviation."""
+        if self._figures is None:
+            n, total = len(self._intervals), sum(self._intervals)
+            squares = sum([each * each for each in self._intervals])
+            self._figures = total // n, math.isqrt(n * squares - total * total) // n
+        return self._figures
 
 
 class PhiAccrual:
@@ -109,19 +119,26 @@ class PhiAccrual:
         self._window = window
         self._deviation_min_ns = max(1, deviation_min_ns)
         self._threshold = threshold
+        self._least_ns = self._trusted_ns = trusted_ns(interval_ns, self._deviation_min_ns, threshold)
 
     def learn(self, interval_ns: int) -> None:
         """Two heartbeats came this far apart."""
         self._window.add(interval_ns)
+        self._trusted_ns = self._least_ns
 
     def level(self, age_ns: int) -> float:
         """Phi."""
-        mean_ns = max(self._window.mean_ns, self._interval_ns)
-        return phi(age_ns, mean_ns, max(self._window.deviation_ns, self._deviation_min_ns))
+        mean_ns, deviation_ns = self._window.figures_ns
+        return phi(age_ns, max(mean_ns, self._interval_ns), max(deviation_ns, self._deviation_min_ns))
 
     def suspects(self, age_ns: int) -> bool:
         """Whether phi has reached the threshold."""
-        return age_ns > self._interval_ns and self.level(age_ns) >= self._threshold
+        if age_ns <= self._trusted_ns:
+            return False
+        if self.level(age_ns) >= self._threshold:
+            return True
+        self._trusted_ns = age_ns  # No younger silence says more.
+        return False
 
 
 class FixedCount:
@@ -141,6 +158,19 @@ class FixedCount:
     def suspects(self, age_ns: int) -> bool:
         """Whether more than the allowed number of heartbeats is missing."""
         return age_ns > self._missed_max * self._interval_ns
+
+
+def trusted_ns(interval_ns: int, deviation_min_ns: int, threshold: float) -> int:
+    """An age, not before `interval_ns`, that no rhythm calls suspicious.
+
+    Past the mean a greater mean and a greater deviation both lower phi, so the least of each says how early at most.
+    """
+    low_ns, high_ns = interval_ns, interval_ns + deviation_min_ns
+    for _ in range(TRUSTED_STEPS):
+        if phi(high_ns, interval_ns, deviation_min_ns) >= threshold:
+            break
+        low_ns, high_ns = high_ns, high_ns + deviation_min_ns
+    return low_ns
 
 
 def phi(age_ns: int, mean_ns: int, deviation_ns: int) -> float:

@@ -21,6 +21,7 @@ from sidecar.core.ladder import Subject, forbidding, permits, sentence
 from sidecar.core.leadership import Desk
 from sidecar.core.orders import ABSENCES_NEEDED, Order, contradiction, fill_key
 from sidecar.core.outputs import Event, Now, Origin, Reply
+from sidecar.core.plans import Plans
 from sidecar.core.sanity import TEXT_MAX, clip, intent_problem, report_problem
 from sidecar.core.timing import MS
 from sidecar.messages.control import TradingState
@@ -68,10 +69,10 @@ class Deadlines:
 class Verifier:
     """Phases one to three, at one leader's desk."""
 
-    def __init__(self, name: str, desk: Desk, groups: dict[str, str], deadlines: Deadlines) -> None:
+    def __init__(self, name: str, desk: Desk, plans: Plans, deadlines: Deadlines) -> None:
         self._name = name
         self._desk = desk
-        self._groups = groups
+        self._plans = plans
         self._deadlines = deadlines
         self._due: list[tuple[int, str, Phase]] = []
         self._absent_ns: dict[str, int] = {}
@@ -160,20 +161,23 @@ class Verifier:
         )
 
     def _halt_problem(self, intent: OrderIntent) -> tuple[str, str] | None:
-        subject = Subject(
-            component=intent.component,
-            group=self._groups.get(intent.component, ""),
-            venue=intent.venue,
-            account=intent.account,
-            symbol=intent.symbol,
-            strategy=intent.strategy,
-        )
         halts = self._desk.state.halts.values()
-        halt = forbidding(halts, subject, kind=intent.kind, reduces_risk=intent.reduces_risk)
-        return (halt.level.name, sentence(halt)) if halt is not None else None
+        for group in self._plans.claims(intent.component):
+            subject = Subject(
+                component=intent.component,
+                group=group,
+                venue=intent.venue,
+                account=intent.account,
+                symbol=intent.symbol,
+                strategy=intent.strategy,
+            )
+            halt = forbidding(halts, subject, kind=intent.kind, reduces_risk=intent.reduces_risk)
+            if halt is not None:
+                return halt.level.name, sentence(halt)
+        return None
 
     def _degraded_problem(self, intent: OrderIntent) -> tuple[str, str] | None:
-        group = self._groups.get(intent.component, "")
+        group = self._plans.group_of(intent.component)
         reason = self._desk.state.degraded.get(group)
         state = TradingState.REDUCING
         if reason is None or permits(state, kind=intent.kind, reduces_risk=intent.reduces_risk, reducing_allowed=True):

@@ -71,7 +71,7 @@ async def by_private_node(say: Say) -> FoundBroker:
 class PrivateNode:
     """One node and its port mapper. `start` once, `stop` any number of times; the data does not survive `stop`.
 
-    `settings` are further lines of its rabbitmq.conf.
+    `settings` are further lines of its rabbitmq.conf; `plugins` the names of plugins, with commas between.
     """
 
     program: Path
@@ -82,6 +82,9 @@ class PrivateNode:
     epmd_port: int = field(default_factory=lambda: free_port())
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     settings: str = ""
+    plugins: str = ""
+    # Nobody watches the statistics of a node for the demo or the tests.
+    statistics_ms: int = 60_000
 
     @property
     def url(self) -> str:
@@ -117,16 +120,16 @@ class PrivateNode:
         cookie.chmod(0o400)
         (self.home / "conf.d").mkdir()
         (self.home / "env.conf").write_text("")
-        (self.home / "enabled_plugins").write_text("[].\n")
+        (self.home / "enabled_plugins").write_text(f"[{self.plugins}].\n")
         (self.home / "rabbitmq.conf").write_text(
             f"listeners.tcp.local = 127.0.0.1:{self.amqp_port}\n"
             "disk_free_limit.absolute = 50MB\n"
-            # Nobody watches this node's statistics.
-            "collect_statistics_interval = 60000\n"
+            f"collect_statistics_interval = {self.statistics_ms}\n"
             f"{self.settings}\n"
         )
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """What the node, and a tool that is to find it, must be started with."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))}
         return inherited | {
             "HOME": str(self.home),
@@ -156,7 +159,7 @@ class PrivateNode:
                 subprocess.Popen(
                     leash + command,
                     cwd=self.home,
-                    env=self._environment(),
+                    env=self.environment(),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,

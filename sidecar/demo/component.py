@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -50,10 +50,13 @@ class ComponentOptions:
 
 
 class Component:
-    """Runs one incarnation after the other until `stop`."""
+    """Runs one incarnation after the other until `stop`. `connect` makes the client of the sidecar at that socket."""
 
-    def __init__(self, options: ComponentOptions) -> None:
+    def __init__(
+        self, options: ComponentOptions, connect: Callable[[str | None], SidecarClient] = SidecarClient
+    ) -> None:
         self._options = options
+        self._connect = connect
         self._stopping = asyncio.Event()
         self._backoff_s = BACKOFF_FIRST_S
 
@@ -62,7 +65,7 @@ class Component:
         entry = self._entry()
         keeping = _tasks(entry.run()) if entry else []
         try:
-            async with SidecarClient(self._options.socket) as client:
+            async with self._connect(self._options.socket) as client:
                 while not self._stopping.is_set():
                     await self._venue_reached(entry)
                     await self._one_session(client, entry)

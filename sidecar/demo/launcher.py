@@ -10,8 +10,10 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Literal, Protocol
 
 ProcessRole = Literal["arbiter", "sidecar", "reconciler", "venue", "component"]
@@ -81,17 +83,18 @@ class ProcessLauncher:
     """Starts operating-system processes, each in its own session, with a log file NAME.log in `log_dir`.
 
     They die with this process, however it dies (see `leash.py`). Variables SIDECAR_* are not passed on: the processes
-    are configured by their files alone.
+    are configured by their files alone. `programs` replaces the Python module of a role.
     """
 
-    def __init__(self, log_dir: Path) -> None:
+    def __init__(self, log_dir: Path, programs: Mapping[ProcessRole, str] = MappingProxyType({})) -> None:
         self._log_dir = log_dir
+        self._commands = _COMMANDS | {role: (module,) for role, module in programs.items()}
         self._environment = {key: value for key, value in os.environ.items() if not key.startswith("SIDECAR_")}
 
     async def start(self, spec: ProcessSpec) -> Running:
         """See `Launcher`. A restarted process appends to the log of the one before."""
         leash = (sys.executable, "-I", "-S", str(Path(__file__).with_name("leash.py")), str(os.getpid()))
-        command = (sys.executable, "-m", *_COMMANDS[spec.role], *spec.options)
+        command = (sys.executable, "-m", *self._commands[spec.role], *spec.options)
         with (self._log_dir / f"{spec.role}-{spec.name}.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *leash,

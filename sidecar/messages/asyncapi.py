@@ -7,12 +7,12 @@ bindings 0.3.0). It must not know queues; the exchanges' names are held to `brok
 from inspect import cleandoc
 from typing import Any, Final
 
-from sidecar.messages import control, detection, events, explain, health, orders
+from sidecar.messages import arbiters, control, dead_letters, detection, events, explain, groups, health, orders
 from sidecar.messages.base import Message, message_type
 
 REPLIES: Final = "replies"
 CHANNELS: Final[dict[str, tuple[type[Message], ...]]] = {
-    "sidecar.health": (health.Heartbeat, health.Released, health.HealthReport, detection.Canary),
+    "sidecar.health": (health.Heartbeat, health.Released, health.StartFailed, health.HealthReport, detection.Canary),
     "sidecar.control": (control.Halt, control.ControlState),
     "sidecar.orders": (
         orders.OrderIntent,
@@ -28,6 +28,8 @@ CHANNELS: Final[dict[str, tuple[type[Message], ...]]] = {
         control.FailoverRequest,
         control.PauseRequest,
         control.UnpauseRequest,
+        groups.RegisterGroup,
+        groups.RemoveGroup,
         control.StatusRequest,
         explain.ExplainRequest,
         explain.HistoryRequest,
@@ -36,17 +38,25 @@ CHANNELS: Final[dict[str, tuple[type[Message], ...]]] = {
         events.TermBegan,
         events.SlotMoved,
         events.SlotEmptied,
+        events.StandbyStart,
         events.ControlChanged,
+        events.DegradationChanged,
+        events.PauseChanged,
         events.OrderChanged,
         events.BreakFound,
         detection.MemberSuspected,
         detection.MemberMissing,
         detection.MemberHeard,
         detection.CorrelatedSilence,
+        groups.GroupContradicted,
+        dead_letters.DeadLetterDiscarded,
+        dead_letters.DeadLetterRedriven,
         orders.EvidenceWanted,
+        arbiters.StateDiffers,
     ),
     REPLIES: (
         health.Lease,
+        health.StartComponent,
         control.ControlState,
         control.HaltAccepted,
         control.CommandResult,

@@ -15,8 +15,8 @@ WIRE_BYTES_MAX = 64 * 1024
 """A larger body is dead-lettered unread. Raising it lets one sender hold the arbiter's loop for longer."""
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
-    """A frozen fact or request.
+class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="type"):
+    """A frozen fact or request. It is a tree, never a ring, so the collector of rings need not look at it.
 
     `SENDER` names the field that must equal the AMQP property `app_id`; `BYTES_MAX` bounds the body.
     """
@@ -25,7 +25,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     BYTES_MAX: ClassVar[int] = WIRE_BYTES_MAX
 
 
-class Token(msgspec.Struct, frozen=True, order=True):
+class Token(msgspec.Struct, frozen=True, order=True, gc=False):
     """The fencing token of a slot, compared by `term`, then `epoch`.
 
     `term` counts arbiter leaderships, `epoch` counts the holders of the slot. A holder keeps its token for as
@@ -39,7 +39,7 @@ class Token(msgspec.Struct, frozen=True, order=True):
         return f"{self.term}.{self.epoch}"
 
 
-class SlotToken(msgspec.Struct, frozen=True, order=True):
+class SlotToken(msgspec.Struct, frozen=True, order=True, gc=False):
     """A slot and the token under which it is held. Slot names are `group/slot`, for example `execution/0`."""
 
     slot: str

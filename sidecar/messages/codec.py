@@ -9,7 +9,18 @@ from typing import Final
 
 import msgspec
 
-from sidecar.messages import control, detection, events, explain, health, journal, orders
+from sidecar.messages import (
+    arbiters,
+    control,
+    dead_letters,
+    detection,
+    events,
+    explain,
+    groups,
+    health,
+    journal,
+    orders,
+)
 from sidecar.messages.base import WIRE_BYTES_MAX, Message, message_type
 
 WIRE_TYPES: Final[dict[str, type[Message]]] = {
@@ -18,6 +29,8 @@ WIRE_TYPES: Final[dict[str, type[Message]]] = {
         health.Heartbeat,
         health.Lease,
         health.Released,
+        health.StartComponent,
+        health.StartFailed,
         health.HealthReport,
         control.Halt,
         control.HaltAccepted,
@@ -26,6 +39,8 @@ WIRE_TYPES: Final[dict[str, type[Message]]] = {
         control.FailoverRequest,
         control.PauseRequest,
         control.UnpauseRequest,
+        groups.RegisterGroup,
+        groups.RemoveGroup,
         control.StatusRequest,
         control.CommandResult,
         control.Probe,
@@ -43,7 +58,10 @@ WIRE_TYPES: Final[dict[str, type[Message]]] = {
         events.TermBegan,
         events.SlotMoved,
         events.SlotEmptied,
+        events.StandbyStart,
         events.ControlChanged,
+        events.DegradationChanged,
+        events.PauseChanged,
         events.OrderChanged,
         events.BreakFound,
         detection.Canary,
@@ -51,11 +69,15 @@ WIRE_TYPES: Final[dict[str, type[Message]]] = {
         detection.MemberMissing,
         detection.MemberHeard,
         detection.CorrelatedSilence,
+        groups.GroupContradicted,
+        dead_letters.DeadLetterDiscarded,
+        dead_letters.DeadLetterRedriven,
         events.StatusReport,
         explain.ExplainRequest,
         explain.ExplainReport,
         explain.HistoryRequest,
         explain.HistoryReport,
+        arbiters.StateDiffers,
     )
 }
 

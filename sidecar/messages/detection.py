@@ -9,12 +9,23 @@ from sidecar.messages.base import Message
 
 
 class Canary(Message, frozen=True, kw_only=True, tag="canary.v1"):
-    """An arbiter's heartbeat to itself, by the way that sidecars' heartbeats take. `author` is its name and run."""
+    """An arbiter's heartbeat to itself, by the way that sidecars' heartbeats take. `author` is its name and run.
+
+    For the other arbiters it says how far this one has read the journal, the digest of the last mark it folded,
+    and what somebody should look at. `groups` is a digest of the groups it is configured with.
+    """
 
     SENDER: ClassVar[str] = "arbiter"
     arbiter: str
     author: str
     seq: int
+    standing: str = ""
+    term: int = 0
+    offset: int = -1
+    digest: str = ""
+    digest_offset: int = -1
+    warning: str = ""
+    groups: str = ""
 
 
 class MemberSuspected(Message, frozen=True, kw_only=True, tag="member-suspected.v1"):

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
+from sidecar.messages.arbiters import ArbiterStatus
 from sidecar.messages.base import Message, Token
 from sidecar.messages.control import Halt, TradingState
 from sidecar.messages.orders import Phase
@@ -45,6 +46,17 @@ class SlotEmptied(Message, frozen=True, kw_only=True, tag="slot-emptied.v1"):
     cause: str
 
 
+class StandbyStart(Message, frozen=True, kw_only=True, tag="standby-start.v1"):
+    """A cold standby is being started for a slot, has been, or could not be; `reason` says why, or for whom."""
+
+    SENDER: ClassVar[str] = "arbiter"
+    arbiter: str
+    slot: str
+    component: str
+    change: Literal["BEGAN", "READY", "FAILED"]
+    reason: str
+
+
 class ControlChanged(Message, frozen=True, kw_only=True, tag="control-changed.v1"):
     """A halt was raised or lifted, as journaled."""
 
@@ -55,6 +67,31 @@ class ControlChanged(Message, frozen=True, kw_only=True, tag="control-changed.v1
     halt: Halt
     actor: str
     reason: str
+
+
+class DegradationChanged(Message, frozen=True, kw_only=True, tag="degradation-changed.v1"):
+    """A group was degraded to REDUCING, because too few of its slots are held, or restored; `reason` says how few."""
+
+    SENDER: ClassVar[str] = "arbiter"
+    arbiter: str
+    group: str
+    change: Literal["DEGRADED", "RESTORED"]
+    reason: str = ""
+
+
+class PauseChanged(Message, frozen=True, kw_only=True, tag="pause-changed.v1"):
+    """A group's automatic failovers were paused, for `duration_ns`, or are no longer.
+
+    `actor` is the operator; empty for a pause whose time is over.
+    """
+
+    SENDER: ClassVar[str] = "arbiter"
+    arbiter: str
+    group: str
+    change: Literal["BEGAN", "ENDED"]
+    actor: str
+    reason: str
+    duration_ns: int = 0
 
 
 class OrderChanged(Message, frozen=True, kw_only=True, tag="order-changed.v1"):
@@ -104,7 +141,8 @@ class GroupStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One failover group.
 
     `degraded` says that its trading state is REDUCING because too few slots are held, `degraded_reason` how few.
-    `waits` says for each vacant slot that is deliberately not granted now what it waits for.
+    `waits` says for each vacant slot that is deliberately not granted now what it waits for. `origin` says where the
+    group stands, `contradiction` why it is frozen, as a sentence, or empty.
     """
 
     group: str
@@ -114,6 +152,10 @@ class GroupStatus(msgspec.Struct, frozen=True, kw_only=True):
     degraded_reason: str = ""
     pause: PauseStatus | None = None
     waits: tuple[str, ...] = ()
+    components: tuple[str, ...] = ()
+    origin: str = ""
+    registered: bool = False
+    contradiction: str = ""
 
 
 class SidecarStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,7 +195,9 @@ class StatusReport(Message, frozen=True, kw_only=True, tag="status-report.v1"):
 
     It grows with the number of sidecars, at about 300 bytes each, and goes to whoever asked for it only. `missing` are
     configured components that were not heard by their first deadline; `silence_unjudged` says why silent holders keep
-    their slots for now, and is empty when silence is judged.
+    their slots for now, and is empty when silence is judged. `digest` is over the whole folded state behind the record
+    at `digest_offset`: that of now while few orders are in memory, else that of the last mark. `arbiters` are all that
+    are heard.
     """
 
     SENDER: ClassVar[str] = "arbiter"
@@ -171,3 +215,5 @@ class StatusReport(Message, frozen=True, kw_only=True, tag="status-report.v1"):
     orders: OrderCounts
     missing: tuple[str, ...] = ()
     silence_unjudged: str = ""
+    arbiters: tuple[ArbiterStatus, ...] = ()
+    digest_offset: int = -1

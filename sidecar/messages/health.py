@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from sidecar.messages.base import Message, SlotToken
+from sidecar.messages.base import Message, SlotToken, Token
 from sidecar.messages.control import Halt
 
 HealthStatus = Literal["HEALTHY", "DEGRADED", "CRITICAL"]
@@ -18,6 +18,9 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat.v1"):
     sidecar finds its own send time again. `incarnation` is the component's run, empty while none is attached. `ready`
     says the component could take a slot; `reasons` why not. `unconfirmed_halts` are latched halts that no
     `ControlState` has confirmed yet, so that a halt raised while no arbiter lived is journaled by the next one.
+    `answered` is the highest `seq` of this run whose answer came within a lease, 0 before the first: who hears nothing
+    cannot hold a slot. None is said by versions before it. `startable` says that nothing is attached and that this
+    sidecar has a start action which it could run now.
     """
 
     component: str
@@ -29,13 +32,16 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat.v1"):
     role: Role = "STANDBY"
     control_version: int = 0
     unconfirmed_halts: tuple[Halt, ...] = ()
+    answered: int | None = None
+    startable: bool = False
 
 
 class Lease(Message, frozen=True, kw_only=True, tag="lease.v1"):
     """The leader's answer to one heartbeat; a right that runs `ttl_ns` from that heartbeat's send time.
 
     `slots` may be empty: the sidecar is heard and stands by, for the reason in `standby_reason`. `n` counts what the
-    leader had decided by then: of two answers to one heartbeat the one with the higher `n` is the later.
+    leader had decided by then: of two answers to one heartbeat the one with the higher `n` is the later. `group` is
+    the component's failover group as the leader knows it, empty while it is in none.
     """
 
     SENDER: ClassVar[str] = "arbiter"
@@ -48,6 +54,7 @@ class Lease(Message, frozen=True, kw_only=True, tag="lease.v1"):
     slots: tuple[SlotToken, ...] = ()
     standby_reason: str = ""
     n: int = 0
+    group: str = ""
 
 
 class Released(Message, frozen=True, kw_only=True, tag="released.v1"):
@@ -61,6 +68,29 @@ class Released(Message, frozen=True, kw_only=True, tag="released.v1"):
     slots: tuple[SlotToken, ...]
     reason: str
     ended: bool = False
+
+
+class StartComponent(Message, frozen=True, kw_only=True, tag="start-component.v1"):
+    """The leader asks a cold standby's sidecar, in its run `run`, to run its own configured start action.
+
+    Nothing in it says what is run. `order` is the journal's (term, n) of this decision: a repeated or an older one does
+    nothing. It is sent again with each heartbeat until the component is attached or the start has failed.
+    """
+
+    SENDER: ClassVar[str] = "arbiter"
+    arbiter: str
+    component: str
+    run: str
+    order: Token
+
+
+class StartFailed(Message, frozen=True, kw_only=True, tag="start-failed.v1"):
+    """The start action that `order` asked for brought no component up, for this reason."""
+
+    component: str
+    run: str
+    order: Token
+    reason: str
 
 
 class HealthReport(Message, frozen=True, kw_only=True, tag="health-report.v1"):

@@ -8,10 +8,11 @@ import msgspec
 
 from sidecar.messages.base import Token
 from sidecar.messages.control import Halt
+from sidecar.messages.groups import GroupDeclaration
 from sidecar.messages.orders import ExecutionReport, OrderIntent, OrdStatus
 
 
-class Fact(msgspec.Struct, frozen=True, kw_only=True, tag_field="fact"):
+class Fact(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="fact"):
     """The base of all decided facts."""
 
 
@@ -28,7 +29,7 @@ class Ticked(Fact, frozen=True, kw_only=True, tag="Ticked"):
 class SlotGranted(Fact, frozen=True, kw_only=True, tag="SlotGranted"):
     """A slot went to an incarnation. Renewals are not journaled; a new holder or token is.
 
-    `actor` is the operator who asked for it; empty for an automatic one.
+    `actor` is who asked for it, an operator or `failback`; empty for a failover.
     """
 
     slot: str
@@ -71,6 +72,39 @@ class SlotDraining(Fact, frozen=True, kw_only=True, tag="SlotDraining"):
     reason: str
 
 
+class StandbyStarting(Fact, frozen=True, kw_only=True, tag="StandbyStarting"):
+    """A cold standby's sidecar, in its run `run`, is asked to start its component for `slot`.
+
+    `order` is this record's own (term, n). The start has failed when `limit_ns` have passed without a ready component.
+    With an `actor` an operator asked for it: the slots of `holder`, or those of the group, are then moved to it.
+    """
+
+    slot: str
+    component: str
+    run: str
+    order: Token
+    limit_ns: int
+    actor: str = ""
+    reason: str = ""
+    holder: str = ""
+
+
+class StandbyStarted(Fact, frozen=True, kw_only=True, tag="StandbyStarted"):
+    """The component that was to be started is attached and ready. It gives no right."""
+
+    slot: str
+    component: str
+    incarnation: str
+
+
+class StandbyStartFailed(Fact, frozen=True, kw_only=True, tag="StandbyStartFailed"):
+    """The start failed or took too long; it counts as a failed promotion."""
+
+    slot: str
+    component: str
+    reason: str
+
+
 class GroupDegraded(Fact, frozen=True, kw_only=True, tag="GroupDegraded"):
     """Fewer than `min_active` slots of a group are held by live holders: its new-risk orders are denied."""
 
@@ -95,6 +129,22 @@ class GroupPaused(Fact, frozen=True, kw_only=True, tag="GroupPaused"):
 
 class PauseEnded(Fact, frozen=True, kw_only=True, tag="PauseEnded"):
     """The pause ran out, or an operator ended it."""
+
+    group: str
+    actor: str
+    reason: str
+
+
+class GroupRegistered(Fact, frozen=True, kw_only=True, tag="GroupRegistered"):
+    """An operator registered a failover group at run time."""
+
+    group: GroupDeclaration
+    actor: str
+    reason: str
+
+
+class GroupRemoved(Fact, frozen=True, kw_only=True, tag="GroupRemoved"):
+    """An operator removed a registered group; nobody held a slot that went with it."""
 
     group: str
     actor: str
@@ -174,6 +224,22 @@ class BreakOpened(Fact, frozen=True, kw_only=True, tag="BreakOpened"):
     theirs: str
 
 
+class SnapshotMarked(Fact, frozen=True, kw_only=True, tag="SnapshotMarked"):
+    """Every arbiter takes the state as it stands behind this record: for a snapshot, and to compare."""
+
+
+class SnapshotDigested(Fact, frozen=True, kw_only=True, tag="SnapshotDigested"):
+    """The digest of its author's state behind its `SnapshotMarked` of this term and n.
+
+    `form` names the fields that it is over: digests of versions with other fields cannot be compared.
+    """
+
+    term: int
+    n: int
+    digest: str
+    form: str = ""
+
+
 AnyFact = (
     TermStarted
     | Ticked
@@ -181,10 +247,15 @@ AnyFact = (
     | SlotVacated
     | SlotTaken
     | SlotDraining
+    | StandbyStarting
+    | StandbyStarted
+    | StandbyStartFailed
     | GroupDegraded
     | GroupRestored
     | GroupPaused
     | PauseEnded
+    | GroupRegistered
+    | GroupRemoved
     | HaltRaised
     | HaltLifted
     | OrderPrecommitted
@@ -195,10 +266,12 @@ AnyFact = (
     | EvidenceSeen
     | AbsenceSeen
     | BreakOpened
+    | SnapshotMarked
+    | SnapshotDigested
 )
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One entry of the journal. `arbiter` is its author's name and run, `arbiter-1#5f3c`: a restart is another."""
 
     term: int

@@ -35,7 +35,7 @@ class Phase(enum.StrEnum):
     DENIED = "DENIED"
 
 
-class OrderIntent(Message, frozen=True, kw_only=True, tag="order-intent.v1"):
+class OrderIntent(Message, frozen=True, gc=False, kw_only=True, tag="order-intent.v1"):
     """Phase one: may this order be sent? `price` None is a market order.
 
     `reduces_risk` is the component's claim that the order can only shrink a position.
@@ -113,7 +113,7 @@ class ReportRecorded(Message, frozen=True, kw_only=True, tag="report-recorded.v1
     text: str = ""
 
 
-class ExecutionReport(msgspec.Struct, frozen=True, kw_only=True):
+class ExecutionReport(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What a venue says of one order at one moment (FIX ExecutionReport, 35=8)."""
 
     venue: str

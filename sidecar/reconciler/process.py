@@ -11,14 +11,17 @@ import contextlib
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 import structlog
 
 from sidecar import __version__
 from sidecar.broker.dead_letters import dead_letter
+from sidecar.broker.examination import Examination
 from sidecar.broker.interface import Broker, BrokerAway, Delivery, Outgoing, Subscription
-from sidecar.broker.topology import ORDERS, QUEUES, RECONCILER_QUEUE, QueueSpec
+from sidecar.broker.roundtrip import Roundtrip
+from sidecar.broker.topology import ORDERS, QUEUES, RECONCILER_QUEUE, QueueSpec, reply_queue
 from sidecar.config.models import Settings
 from sidecar.messages.base import Message, message_type
 from sidecar.messages.codec import Malformed, decode, encode
@@ -42,13 +45,21 @@ _log = structlog.get_logger(__name__)
 class Reconciler:
     """One reconciler. `run` serves until `stop`; it starts and closes the broker."""
 
-    def __init__(self, settings: Settings, broker: Broker) -> None:
+    def __init__(self, settings: Settings, broker: Broker, *, examination: Examination | None = None) -> None:
         self._settings = settings
         self._broker = broker
         self._id = settings.reconciler.id
         self._venues = _adapters(settings)
         self._metrics = ReconcilerMetrics(__version__)
         self._metrics.broker_connected.set_function(lambda: not broker.trouble)
+        self._examination = examination or Examination()
+        self._metrics.broker.counters = lambda: asdict(broker.counters)
+        self._metrics.broker.findings = lambda: self._examination.counts
+        run = uuid.uuid4().hex[:12]
+        key = f"roundtrip.{self._id}.{run}"
+        # Bound to an exchange that it writes to anyway: its role may not publish to queues by their names.
+        self._own = replace(reply_queue(self._id, run), bindings=((ORDERS, key),))
+        self._roundtrip = Roundtrip(broker, self._id, exchange=ORDERS, routing_key=key, what="the reconciler's link")
         self._deliveries: deque[Delivery] = deque()
         self._arrived = asyncio.Event()
         self._questions = asyncio.Semaphore(QUERIES_MAX)
@@ -63,10 +74,15 @@ class Reconciler:
                 queue=_queue(), on_delivery=self._on_delivery, prefetch=PREFETCH, on_lost=self._deliveries.clear
             )
         )
+        self._broker.subscribe(
+            Subscription(queue=self._own, on_delivery=self._roundtrip.listen(lambda delivery: delivery.ack()))
+        )
         endpoint = HealthEndpoint("reconciler", self._health, self._metrics.registry)
         tasks = [
             asyncio.create_task(self._pump(), name="reconciler-pump"),
             asyncio.create_task(sample_loop_lag(self._metrics.loop_lag_seconds.observe), name="loop-lag"),
+            asyncio.create_task(self._examination.run(), name="broker-examination"),
+            asyncio.create_task(self._roundtrip.run(), name="roundtrip"),
         ]
         try:
             telemetry = self._settings.telemetry
@@ -94,6 +110,9 @@ class Reconciler:
         reasons = [f"venue {venue} gives no answer: {why}" for venue, why in sorted(self._silent.items())]
         if self._broker.trouble:
             reasons.append(self._broker.trouble)
+        elif self._roundtrip.trouble:
+            reasons.append(self._roundtrip.trouble)
+        reasons += self._examination.reasons
         return not reasons, tuple(reasons), {"asking": len(self._asking)}
 
     # --- deliveries ---

@@ -4,17 +4,19 @@ Owns queues, the stream and the links. Heartbeats and answers travel through exc
 repeated, reordered and late. The stream keeps each author's order and is read by all in one order; its confirms are
 not modelled, so an author knows only what it has read. The arbiters' queue is read by one active consumer. Links may be
 cut, wholly or in one direction; publishers may be blocked (an alarm), and what they publish then waits, and is
-delivered late or not at all; a restarted broker keeps the stream and drops all links and what was on the way.
+delivered late or not at all; an arbiter's consumer of the stream may hang until it subscribes again; a restarted
+broker keeps the stream and drops all links and what was on the way.
 It must not know why any of this happens: `faults.py` does.
 """
 
-import math
 import random
 from collections import deque
 from collections.abc import Callable, Mapping
+from math import log
 from typing import Any
 
 from sidecar.core.log import Verdict
+from sidecar.core.outputs import Append
 from sidecar.core.state import State
 from sidecar.core.timing import MS
 from sidecar.messages.base import Message
@@ -28,6 +30,7 @@ REPAIR_NS = 100 * MS
 USUAL_NS = 2 * MS
 TAIL_NS = 800 * MS
 TAIL = 0.01
+BODY = 1 - TAIL
 """Delays are exponential with this mean; one in a hundred is anything up to the tail's length."""
 LAG_NS = 5 * S
 BLOCKED_MAX = 10_000
@@ -42,13 +45,15 @@ class Broker:
         dice: random.Random,
         loss: float,
         stored: Callable[[Record], None],
+        to_operator: Callable[[Message], None],
     ) -> None:
-        self.journal: list[Record] = []
+        self.journal: list[Append] = []
         self.truth = State()
         self.consumers: list[str] = []
         self.cut: set[str] = set()
         self.deaf: set[tuple[str, str]] = set()
         self.lagging: set[str] = set()
+        self.hung: set[str] = set()
         self.alarmed = False
         self.sidecars: Mapping[str, SidecarHost] = {}
         self.arbiters: Mapping[str, ArbiterHost] = {}
@@ -57,11 +62,13 @@ class Broker:
         self._loss = loss
         self._twice = 1 - loss / 2
         self._stored = stored
+        self._to_operator = to_operator
         self._era = 0
         self._blocked: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._last_append_ns: dict[str, int] = {}
         self._reading: set[str] = set()
         self._repairing: set[str] = set()
+        self._unsettled: dict[str, list[Message]] = {}
 
     # --- what processes do ---
 
@@ -86,7 +93,11 @@ class Broker:
         for sidecar in self.sidecars.values():
             self._send(sender, sidecar, sidecar.deliver, message)
 
-    def append(self, record: Record, sender: str) -> None:
+    def to_operator(self, message: Message) -> None:
+        """The answer to an operator's request; it counts from the moment in which it is sent."""
+        self._to_operator(message)
+
+    def append(self, append: Append, sender: str) -> None:
         """Append, in the author's order; once its link is back a cut-off author appends all that it has not read."""
         if not self.arbiters[sender].alive or sender in self._repairing:
             return
@@ -94,9 +105,9 @@ class Broker:
             self._repairing.add(sender)
             self._agenda.after(REPAIR_NS, self._repair, sender)
         elif self.alarmed:
-            self._block(self._append_now, record, sender)
+            self._block(self._append_now, append, sender)
         else:
-            self._append_now(record, sender)
+            self._append_now(append, sender)
 
     def ask_nominee(self, sender: str) -> None:
         """A probe into the arbiters' queue."""
@@ -115,22 +126,30 @@ class Broker:
     def pump(self, arbiter: ArbiterHost) -> None:
         """Let an arbiter read on, in order, a moment after what it read before."""
         name = arbiter.name
-        if name in self._reading or name in self.cut or arbiter.read_to >= len(self.journal):
+        if name in self._reading or name in self.cut or name in self.hung or arbiter.read_to >= len(self.journal):
             return
         self._reading.add(name)
         lag_ns = int(self._random() * LAG_NS) if name in self.lagging else 0
         self._agenda.after(self.delay_ns() // 4 + lag_ns, self._deliver_records, arbiter)
 
+    def subscribe(self, name: str) -> None:
+        """An arbiter's consumer of the journal is a new one, from where it stands: it does not hang."""
+        if name not in self.cut:
+            self.hung.discard(name)
+            self.pump(self.arbiters[name])
+
     def move_last(self, name: str) -> None:
         """Another consumer of the arbiters' queue becomes the active one."""
         if name in self.consumers:
-            self.consumers.remove(name)
+            self.leave(name)
             self.consumers.append(name)
 
     def leave(self, name: str) -> None:
-        """A consumer of the arbiters' queue is gone."""
+        """A consumer of the arbiters' queue is gone: what it did not settle, because it was stopped, is another's."""
         if name in self.consumers:
             self.consumers.remove(name)
+        for message in self._unsettled.pop(name, ()):
+            self.put(message)
 
     def restarted(self) -> None:
         """What was on its way through exclusive queues is lost; what was being appended is, or is not."""
@@ -157,6 +176,7 @@ class Broker:
         self.cut.clear()
         self.deaf.clear()
         self.lagging.clear()
+        self.hung.clear()
         self.unblock(keep=1.0)
 
     def delay_ns(self) -> int:
@@ -164,7 +184,7 @@ class Broker:
         roll = self._random()
         if roll < TAIL:
             return int(roll / TAIL * TAIL_NS)
-        return int(-math.log((1 - roll) / (1 - TAIL)) * USUAL_NS)
+        return int(-log((1 - roll) / BODY) * USUAL_NS)
 
     # --- inside ---
 
@@ -173,7 +193,7 @@ class Broker:
             self._block(self._send, sender, to, arrive, message)
             return
         roll = self._random()
-        if roll < self._loss or sender in self.cut or (sender, to.name) in self.deaf:
+        if roll < self._loss or sender in self.cut or (self.deaf and (sender, to.name) in self.deaf):
             return
         self._agenda.after(self.delay_ns(), self._arrive, to, to.life, self._era, arrive, message)
         if roll > self._twice:
@@ -195,33 +215,41 @@ class Broker:
         active = next((each for each in self.consumers if each not in self.cut), None)
         if active is not None:
             arbiter = self.arbiters[active]
-            arbiter.run(arbiter.take, message)
+            if arbiter.stopped:
+                self._unsettled.setdefault(active, []).append(message)
+            arbiter.run(self._taken, arbiter, message)
 
-    def _append_now(self, record: Record, sender: str) -> None:
+    def _taken(self, arbiter: ArbiterHost, message: Message) -> None:
+        """It handles what was delivered to it, even if that was delivered to another meanwhile."""
+        self._unsettled.pop(arbiter.name, None)
+        arbiter.take(message)
+
+    def _append_now(self, append: Append, sender: str) -> None:
         at_ns = max(self._agenda.now_ns + self.delay_ns(), self._last_append_ns.get(sender, 0) + 1)
         self._last_append_ns[sender] = at_ns
-        self._agenda.after(at_ns - self._agenda.now_ns, self._store, record, self._era)
+        self._agenda.after(at_ns - self._agenda.now_ns, self._store, append, self._era)
 
     def _repair(self, sender: str) -> None:
         if sender in self.cut or self.alarmed:
             self._agenda.after(REPAIR_NS, self._repair, sender)
             return
         self._repairing.discard(sender)
-        for record in self.arbiters[sender].core.desk.in_flight:
-            self.append(record, sender)
+        desk = self.arbiters[sender].core.desk
+        for record, body in zip(desk.in_flight, desk.unread, strict=True):
+            self.append(Append(record, body), sender)
 
-    def _store(self, record: Record, era: int) -> None:
+    def _store(self, append: Append, era: int) -> None:
         if era != self._era and self._random() < 0.5:
             return
-        self.journal.append(record)
-        if self.truth.apply(record) is Verdict.VALID:
-            self._stored(record)
+        self.journal.append(append)
+        if self.truth.apply(append.record, append.body) is Verdict.VALID:
+            self._stored(append.record)
         for arbiter in self.arbiters.values():
             self.pump(arbiter)
 
     def _deliver_records(self, arbiter: ArbiterHost) -> None:
         self._reading.discard(arbiter.name)
-        if arbiter.alive and arbiter.name not in self.cut:
+        if arbiter.alive and arbiter.name not in self.cut and arbiter.name not in self.hung:
             arbiter.run(self._read, arbiter)
             if not arbiter.stopped:
                 self.pump(arbiter)

@@ -8,7 +8,7 @@ import gc
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import count, islice
@@ -103,11 +103,12 @@ def simulate(
     hours: float = float("inf"),
     minutes: float = float("inf"),
     processes: int = 1,
-    progress: Callable[[float], None] = lambda _: None,
+    progress: Callable[[float, Report], None] = lambda done, report: None,
 ) -> Report:
     """Run seeds `seed`, `seed` + 1, ... until `hours` of virtual time or `minutes` of our own are over.
 
-    ValueError when neither is given. Only with `minutes` can two calls differ: in how many runs they do.
+    `progress` is told the share that is done, and the report so far. ValueError when neither end is given. Only with
+    `minutes` can two calls differ: in how many runs they do. None begins after them, but one is always done.
     """
     if hours == minutes == float("inf"):
         raise ValueError("say when to end: give hours or minutes")
@@ -115,49 +116,58 @@ def simulate(
     seconds = scenario.length_ns / 1e9
     runs = None if hours == float("inf") else max(1, -int(-hours * HOUR_S // seconds))
     seeds: Iterable[int] = islice(count(seed), runs)
-    for outcome in _outcomes(scenario, seeds, processes):
+    for outcome in _outcomes(scenario, seeds, processes, began_s + 60 * minutes):
         report.add(outcome, seconds)
         spent = (time.monotonic() - began_s) / (60 * minutes)
-        progress(min(1.0, max(spent, report.runs / runs if runs else 0.0)))
-        if spent >= 1.0:
-            break
+        progress(min(1.0, max(spent, report.runs / runs if runs else 0.0)), report)
     return report
 
 
-def _outcomes(scenario: Scenario, seeds: Iterable[int], processes: int) -> Iterator[Outcome]:
-    """The outcome of each seed, in order."""
+def _outcomes(scenario: Scenario, seeds: Iterable[int], processes: int, until_s: float) -> Iterator[Outcome]:
+    """The outcome of each seed, in order. No run begins after `until_s` of the monotonic clock, but for the first."""
     rest = iter(seeds)
+    first = tuple(islice(rest, 1))
     chunks = iter(lambda: tuple(islice(rest, CHUNK_RUNS)), ())
     if processes <= 1:
+        yield from _play_chunk(scenario, first, float("inf"))
         for chunk in chunks:
-            yield from _play_chunk(scenario, chunk)
+            yield from _play_chunk(scenario, chunk, until_s)
+            if time.monotonic() >= until_s:
+                return
         return
     pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
-    waiting: list[Future[list[Outcome]]] = []
+    waiting = [pool.submit(_play_chunk, scenario, first, float("inf"))]
     try:
         for chunk in chunks:
-            waiting.append(pool.submit(_play_chunk, scenario, chunk))
+            waiting.append(pool.submit(_play_chunk, scenario, chunk, until_s))
             if len(waiting) >= AHEAD * processes:
                 yield from waiting.pop(0).result()
+            if time.monotonic() >= until_s:
+                break
         while waiting:
             yield from waiting.pop(0).result()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _play_chunk(scenario: Scenario, seeds: tuple[int, ...]) -> list[Outcome]:
+def _play_chunk(scenario: Scenario, seeds: tuple[int, ...], until_s: float) -> list[Outcome]:
     with _no_collector():
-        return [play(scenario, seed) for seed in seeds]
+        return [play(scenario, seed) for seed in seeds if time.monotonic() < until_s]
 
 
 @contextmanager
 def _no_collector() -> Iterator[None]:
-    """Collect after these runs, not during them: their garbage is small, and looking for it a fifth of their time."""
+    """Collect after these runs, not during them: their garbage is small, and looking for it a fifth of their time.
+
+    What was there before cannot become garbage of theirs, and is left out.
+    """
     before = gc.isenabled()
     gc.disable()
+    gc.freeze()
     try:
         yield
     finally:
+        gc.collect()
+        gc.unfreeze()
         if before:
             gc.enable()
-        gc.collect()

@@ -5,7 +5,6 @@ Owns the event queue and the conversion between true and local time. It must not
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from sidecar.core.timing import MS, PPM
@@ -13,20 +12,20 @@ from sidecar.core.timing import MS, PPM
 S = 1_000 * MS
 
 
-@dataclass(frozen=True, slots=True)
 class HostClock:
     """A host's CLOCK_BOOTTIME: `offset_ns` at true time 0, running `error_ppm` fast (or slow, if negative)."""
 
-    offset_ns: int
-    error_ppm: int
+    def __init__(self, offset_ns: int, error_ppm: int) -> None:
+        self._offset_ns = offset_ns
+        self._parts = PPM + error_ppm
 
     def local_ns(self, true_ns: int) -> int:
         """What this host reads at true time `true_ns`."""
-        return self.offset_ns + true_ns + true_ns * self.error_ppm // PPM
+        return self._offset_ns + true_ns * self._parts // PPM
 
     def true_ns(self, local_ns: int) -> int:
         """The last true time at which this host reads less than `local_ns`, rounded up."""
-        return -(-(local_ns - self.offset_ns) * PPM // (PPM + self.error_ppm))
+        return -(-(local_ns - self._offset_ns) * PPM // self._parts)
 
 
 class Agenda:

@@ -8,12 +8,18 @@ follows from it: the cores answer, and the referee judges.
 | component  | the component dies; its sidecar notices; a new run starts later                                  |
 | sidecar    | kill -9 of a sidecar; a new one starts later                                                     |
 | arbiter    | kill -9 of an arbiter; `takeover`: of the one that leads                                         |
-| stop       | SIGSTOP of a sidecar or arbiter, SIGCONT later; `nap`: of the leader, not for long               |
+| stop       | SIGSTOP of a sidecar or arbiter, SIGCONT later; `nap`: of the leader, not for long. Half of the  |
+|            | arbiters keep their place at the arbiters' queue and what was delivered to them; the others lose |
+|            | both half-way, as when the broker misses their AMQP heartbeats                                   |
 | cut        | a host loses its link; what it sends and is sent is lost                                         |
 | deaf       | one direction between a sidecar and an arbiter is cut; `mute`: all that one host sends           |
 | pause at   | a process stops between two effects: see EDGES                                                   |
 | crash at   | a process is killed there                                                                        |
+| unheard    | a sidecar is heard and hears nothing: all that is sent to it is lost                             |
+| unready    | a component says that it could not act, and later that it could                                  |
 | lag        | an arbiter reads the journal seconds late while it hears everything else                         |
+| hung       | an arbiter's consumer of the journal gets nothing, until it ends or is subscribed again          |
+| wall       | an arbiter's CLOCK_REALTIME jumps, to the past or to the future, and stays there                 |
 | handover   | the arbiters' queue gets another active consumer, for no reason                                  |
 | blocked    | an alarm: everything published waits, and then goes on, or half of it fails                      |
 | restart    | the broker restarts: all links down, exclusive queues gone, appends under way stored or not      |
@@ -36,6 +42,7 @@ from sidecar.simulator.hosts import ArbiterHost, Host, SidecarHost
 KINDS = (
     *("component", "component", "sidecar", "arbiter", "takeover", "stop", "stop", "nap", "cut", "deaf", "deaf", "mute"),
     *("pause at", "pause at", "crash at", "lag", "handover", "blocked", "restart", "switchover", "halt"),
+    *("unheard", "unready", "hung", "wall"),
 )
 EDGES: tuple[tuple[str, type, bool], ...] = (
     ("between a heartbeat's time and its sending, or a closed page and the release", Publish, False),
@@ -51,6 +58,8 @@ SIDECAR_EDGES = 3
 ASK_AGAIN_NS = 500 * MS
 SHORTEST_NS, LONGEST_NS = 50 * MS, 6 * S
 RECONNECT_NS = 1 * S
+WALL_NS = 86_400 * S
+"""How far a CLOCK_REALTIME may jump, either way: much further than anything is remembered by its age."""
 OPERATOR = "operator"
 
 
@@ -90,7 +99,7 @@ class Faults:
             case "component":
                 self._note(kind, sidecar.name, lasting_ns)
                 sidecar.run(sidecar.detach)
-                self._agenda.after(lasting_ns, sidecar.run, sidecar.attach)
+                self._agenda.after(lasting_ns, sidecar.run, sidecar.come_up)
             case "sidecar":
                 self._kill(sidecar, lasting_ns, kind)
             case "arbiter" | "takeover":
@@ -102,14 +111,25 @@ class Faults:
             case "cut":
                 self._note(kind, either.name, lasting_ns)
                 self._cut_off(either, lasting_ns)
-            case "deaf" | "mute":
+            case "deaf" | "mute" | "unheard":
                 self._deafen_some(kind, sidecar, arbiter, lasting_ns)
+            case "unready":
+                self._note(kind, sidecar.name, lasting_ns)
+                sidecar.run(sidecar.say_ready, False)
+                self._agenda.after(lasting_ns, sidecar.run, sidecar.say_ready, True)
             case "pause at" | "crash at":
                 self._arm(kind, sidecar, arbiter, lasting_ns)
             case "lag":
                 self._note(kind, arbiter.name, lasting_ns)
                 self._broker.lagging.add(arbiter.name)
                 self._agenda.after(lasting_ns, self._broker.lagging.discard, arbiter.name)
+            case "hung":
+                self._note(kind, arbiter.name, lasting_ns)
+                self._broker.hung.add(arbiter.name)
+                self._agenda.after(lasting_ns, self._broker.subscribe, arbiter.name)
+            case "wall":
+                arbiter.wall_ahead_ns = dice.randrange(-WALL_NS, WALL_NS)
+                self._note(f"{kind} by {arbiter.wall_ahead_ns // S} s", arbiter.name, 0)
             case "blocked":
                 self._note(kind, "all publishers", lasting_ns)
                 self._broker.alarmed = True
@@ -126,10 +146,11 @@ class Faults:
             sidecar.trip = None
             if sidecar.stopped:
                 sidecar.resume()
+            sidecar.say_ready(True)
             if not sidecar.alive:
                 sidecar.restart(self._timing)
             elif not sidecar.core.incarnation:
-                sidecar.attach()
+                sidecar.come_up()
         for arbiter in self._broker.arbiters.values():
             arbiter.trip = None
             if arbiter.stopped:
@@ -164,7 +185,7 @@ class Faults:
         elif isinstance(host, ArbiterHost):
             host.restart()
             self._broker.consumers.append(host.name)
-            self._broker.pump(host)
+            self._broker.subscribe(host.name)
 
     def _stop(self, host: Host, lasting_ns: int, kind: str) -> None:
         if not host.alive or host.stopped:
@@ -202,11 +223,13 @@ class Faults:
     def _mend(self, host: Host) -> None:
         self._broker.cut.discard(host.name)
         if isinstance(host, ArbiterHost):
-            self._broker.pump(host)
+            self._broker.subscribe(host.name)
 
     def _deafen_some(self, kind: str, sidecar: SidecarHost, arbiter: ArbiterHost, lasting_ns: int) -> None:
         if kind == "deaf":
             links = [self._dice.choice(((sidecar.name, arbiter.name), (arbiter.name, sidecar.name)))]
+        elif kind == "unheard":
+            links = [(each, sidecar.name) for each in (*self._broker.arbiters, OPERATOR)]
         elif self._dice.random() < 0.5:
             links = [(sidecar.name, each) for each in self._broker.arbiters]
         else:

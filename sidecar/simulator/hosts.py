@@ -10,14 +10,14 @@ from typing import Any, Protocol
 
 from sidecar.core.arbiter import Arbiter, Rules
 from sidecar.core.ladder import ControlMemory
-from sidecar.core.outputs import Append, AskNominee, Broadcast, Now, Origin, Reply
+from sidecar.core.outputs import Append, AskNominee, Broadcast, Now, Origin, Reply, Resubscribe
 from sidecar.core.page import Page
 from sidecar.core.sidecar import Publish, SaveControl, Sidecar, WritePage
+from sidecar.core.starter import Starter
 from sidecar.core.timing import Timing
 from sidecar.messages.base import Message
 from sidecar.messages.control import ControlState, Halt, TradingState
-from sidecar.messages.health import Lease
-from sidecar.messages.journal import Record
+from sidecar.messages.health import Lease, StartComponent, StartFailed
 from sidecar.simulator.clocks import Agenda, HostClock
 from sidecar.simulator.invariants import Referee
 
@@ -40,8 +40,14 @@ class Wires(Protocol):
     def to_all_sidecars(self, message: Message, sender: str) -> None:
         """To every sidecar's queue; may be lost, late or repeated."""
 
-    def append(self, record: Record, sender: str) -> None:
+    def to_operator(self, message: Message) -> None:
+        """The answer to an operator's request."""
+
+    def append(self, append: Append, sender: str) -> None:
         """To the stream: in its author's order, read by all in one order."""
+
+    def subscribe(self, name: str) -> None:
+        """An arbiter consumes the journal anew, from where it stands."""
 
     def ask_nominee(self, sender: str) -> None:
         """To the arbiters' queue: read by the single active consumer."""
@@ -119,9 +125,20 @@ class Host:
 
 
 class SidecarHost(Host):
-    """One sidecar with its component."""
+    """One sidecar with its component.
 
-    def __init__(self, core: Sidecar, agenda: Agenda, clock: HostClock, wires: Wires, referee: Referee) -> None:
+    `start_takes` makes it a cold standby: asked at each start for how long it takes, None for one that fails.
+    """
+
+    def __init__(
+        self,
+        core: Sidecar,
+        agenda: Agenda,
+        clock: HostClock,
+        wires: Wires,
+        referee: Referee,
+        start_takes: Callable[[], int | None] | None = None,
+    ) -> None:
         super().__init__(core.component, agenda, clock)
         self.core = core
         self._wires = wires
@@ -130,6 +147,8 @@ class SidecarHost(Host):
         self._incarnation_shown = ""
         self._runs = 0
         self.memory = ControlMemory()
+        self._start_takes = start_takes
+        self._new_starter()
 
     def beat(self, interval_ns: int) -> None:
         """Heartbeats for ever, while the process lives."""
@@ -137,7 +156,10 @@ class SidecarHost(Host):
 
     def _beat_again(self, life: int, interval_ns: int) -> None:
         if self.life == life:
-            self.run(self._heartbeat)
+            if self.stopped:
+                self.run(self._heartbeat)
+            else:
+                self._heartbeat()
             self.agenda.after(interval_ns, self._beat_again, life, interval_ns)
 
     def attach(self) -> None:
@@ -146,9 +168,18 @@ class SidecarHost(Host):
         self.perform(self.core.attach(f"{self.name}~{self.life}~{self._runs}", self.local_ns))
         self.run(self._heartbeat)
 
+    def come_up(self) -> None:
+        """The component starts by itself; a cold standby's does not."""
+        if self._start_takes is None:
+            self.attach()
+
     def detach(self) -> None:
         """The component dies; its sidecar notices."""
         self.perform(self.core.detach("killed", self.local_ns))
+
+    def say_ready(self, ready: bool) -> None:
+        """The component says whether it could act."""
+        self.core.set_health(ready, () if ready else ("a drill",))
 
     def deliver(self, message: Message) -> None:
         """A lease, a control state or a halt arrives."""
@@ -159,6 +190,8 @@ class SidecarHost(Host):
             self.perform(self.core.on_control(message, self.local_ns))
         elif isinstance(message, Halt):
             self.perform(self.core.on_halt(message, self.local_ns))
+        elif isinstance(message, StartComponent):
+            self._start(message)
 
     def restart(self, timing: Timing) -> None:
         """A new sidecar process: it closes the page first, then starts like any other."""
@@ -167,8 +200,9 @@ class SidecarHost(Host):
         self._shown = frozenset()
         self.core = Sidecar(self.name, self.core.group, timing, self.memory, run=str(self.life))
         self.alive = True
+        self._new_starter()
         self.beat(timing.heartbeat_ns)
-        self.attach()
+        self.come_up()
 
     def effect(self, output: object) -> None:
         """Write the page, publish, or keep the halts on disk."""
@@ -178,6 +212,32 @@ class SidecarHost(Host):
             self._wires.to_arbiters(output.message, self.name)
         elif isinstance(output, SaveControl):
             self.memory = output.memory
+
+    def _new_starter(self) -> None:
+        run = str(self.life) if self.life else ""
+        self._starter = Starter(self.name, run, able=self._start_takes is not None)
+        self.core.startable = self._starter.startable
+
+    def _start(self, message: StartComponent) -> None:
+        verdict = self._starter.ordered(message, attached=bool(self.core.incarnation))
+        if isinstance(verdict, StartFailed):
+            self.perform([Publish(verdict)])
+        elif verdict and self._start_takes is not None:
+            takes_ns = self._start_takes()
+            self.agenda.after(takes_ns or 0, self.run, self._started, self.life, takes_ns is not None)
+        self.core.startable = self._starter.startable
+
+    def _started(self, life: int, up: bool) -> None:
+        """The start action ends; one whose sidecar was killed meanwhile is none of the new one's."""
+        if life != self.life:
+            return
+        failed = None if up else self._starter.failed("the start action exited with code 1")
+        self._starter.came_up(running=False)
+        self.core.startable = self._starter.startable
+        if failed is not None:
+            self.perform([Publish(failed)])
+        elif not self.core.incarnation:
+            self.attach()
 
     def _heartbeat(self) -> None:
         heartbeat = self.core.heartbeat(self.local_ns)
@@ -209,8 +269,10 @@ class ArbiterHost(Host):
     def __init__(self, rules: Rules, agenda: Agenda, clock: HostClock, wires: Wires) -> None:
         super().__init__(rules.name, agenda, clock)
         self._rules = rules
+        self._tick_ns = rules.timing.tick_ns // 2
         self._wires = wires
         self.read_to = 0
+        self.wall_ahead_ns = 0
         self._next_canary_ns = 0
         self.core = self._new_core()
 
@@ -220,8 +282,11 @@ class ArbiterHost(Host):
 
     def _tick_again(self, life: int) -> None:
         if self.life == life:
-            self.run(self._tick)
-            self.agenda.after(self._rules.timing.tick_ns // 2, self._tick_again, life)
+            if self.stopped:
+                self.run(self._tick)
+            else:
+                self._tick()
+            self.agenda.after(self._tick_ns, self._tick_again, life)
 
     def _tick(self) -> None:
         now = self._now()
@@ -242,9 +307,9 @@ class ArbiterHost(Host):
         if outputs:
             self.perform(outputs)
 
-    def read(self, record: Record, offset: int) -> None:
+    def read(self, stored: Append, offset: int) -> None:
         """The next record of the journal arrives."""
-        outputs = self.core.on_record(record, offset, self._now())
+        outputs = self.core.on_record(stored.record, offset, self._now(), stored.body)
         if outputs:
             self.perform(outputs)
 
@@ -263,17 +328,21 @@ class ArbiterHost(Host):
         if isinstance(output, Reply):
             if output.origin.reply_to:
                 self._wires.to_sidecar(output.message, output.origin.reply_to, self.name)
+            else:
+                self._wires.to_operator(output.message)
         elif isinstance(output, Append):
-            self._wires.append(output.record, self.name)
+            self._wires.append(output, self.name)
         elif isinstance(output, Broadcast):
             self._wires.to_all_sidecars(output.message, self.name)
         elif isinstance(output, AskNominee):
             self._wires.ask_nominee(self.name)
+        elif isinstance(output, Resubscribe):
+            self._wires.subscribe(self.name)
 
     def _new_core(self) -> Arbiter:
         return Arbiter(self._rules, f"{self.name}#{self.life}", self._now())
 
     def _now(self) -> Now:
-        """The wall clocks of all hosts agree: nothing may rest on them, and ages read from the journal make sense."""
+        """Wall clocks agree until a fault makes one jump; nothing may rest on them."""
         true_ns = self.agenda.now_ns
-        return Now(self.clock.local_ns(true_ns), true_ns)
+        return Now(self.clock.local_ns(true_ns), true_ns + self.wall_ahead_ns)

@@ -2,7 +2,7 @@
 
 Owns the invariants: at most one incarnation's gate passes for a slot at any true moment (G1); a gate passes only under
 a grant that stands in the journal (G5); tokens never go down, neither at a gate nor in the journal, which is what the
-commit verifier goes by; once a halt is journaled every gate is closed when the leases then held run out, and opens
+commit verifier goes by; once a halt is accepted every gate is closed when the leases then held run out, and opens
 again only when it is lifted (G2, G3); nothing fails over where nothing failed, nor past the brake; and once all is
 healed every slot has a holder again. It must not look into any core's beliefs: it sees gate pages, as a component
 would, and the journal, as an auditor would.
@@ -56,7 +56,6 @@ class Referee:
         self._granted: set[tuple[str, str, Token]] = set()
         self._newest: dict[str, Token] = {}
         self._closed_from_ns: int | None = None
-        self._unaware_until_ns = 0
         self._halts_seen = 0
         self._halts_at: dict[str, int] = {}
         self._claims: dict[str, dict[str, Claim]] = {}
@@ -66,7 +65,7 @@ class Referee:
         if (slot, incarnation, token) not in self._granted:
             self._violated(now_ns, "in the journal", f"{incarnation} opens {slot} with {token}, which no record grants")
         if self._closed_from_ns is not None and until_ns > self._closed_from_ns:
-            self._violated(now_ns, "halt wins", f"{incarnation} opens {slot} although a halt is journaled")
+            self._violated(now_ns, "halt wins", f"{incarnation} opens {slot} although a halt was accepted")
         claims = self._claims.setdefault(slot, {})
         mine = claims.get(incarnation)
         if mine is not None and len(claims) == 1 and token == mine.token and mine.until_ns > now_ns:
@@ -105,17 +104,15 @@ class Referee:
             self._violated(now_ns, "tokens rise", f"the journal grants {slot} with {token} after {newest}")
         self._newest[slot] = max(token, newest)
 
-    def led(self, unaware_ns: int, now_ns: int) -> None:
-        """A term began. Its predecessor may renew for another `unaware_ns`, until its own lease ends, if it has not
-        read that yet; a halt that falls into that time is only then out of its reach."""
-        self._unaware_until_ns = now_ns + unaware_ns
-
-    def halted(self, now_ns: int) -> None:
+    def halted(self) -> None:
         """A valid record that halts everything was stored."""
         self._halts_seen += 1
+
+    def accepted(self, now_ns: int) -> None:
+        """A halt of everything that is in force was answered: its issuer counts on it from now on."""
         if self._closed_from_ns is not None:
             return
-        self._closed_from_ns = max(now_ns, self._unaware_until_ns) + self._lease_ns
+        self._closed_from_ns = now_ns + self._lease_ns
         for slot, claims in self._claims.items():
             for each in claims.values():
                 if each.until_ns > self._closed_from_ns:

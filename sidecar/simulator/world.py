@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from sidecar.core.arbiter import Rules
+from sidecar.core.declared import plan_declared
 from sidecar.core.groups import GroupPlan
 from sidecar.core.ladder import ControlMemory
 from sidecar.core.leadership import CAMPAIGN_PROBES
@@ -16,13 +17,24 @@ from sidecar.core.sidecar import Sidecar
 from sidecar.core.suspicion import Detection
 from sidecar.core.timing import Timing
 from sidecar.core.verifier import Deadlines
-from sidecar.messages.journal import HaltLifted, HaltRaised, Record, SlotGranted, TermStarted, Ticked
+from sidecar.messages.base import Message
+from sidecar.messages.control import CommandResult
+from sidecar.messages.groups import GroupDeclaration, RegisterGroup, RemoveGroup
+from sidecar.messages.journal import HaltLifted, HaltRaised, Record, SlotGranted, Ticked
 from sidecar.simulator.broker import TAIL_NS, Broker
 from sidecar.simulator.clocks import Agenda, HostClock, S
 from sidecar.simulator.faults import OPERATOR, Faults
 from sidecar.simulator.hosts import ArbiterHost, SidecarHost
 from sidecar.simulator.invariants import Referee
 
+START_FAILS = 0.15
+"""Of so many starts of a cold standby the action fails."""
+SLOWEST_START_NS = 6 * S
+"""Longer than the limit of a fleet that wants to see starts time out."""
+ENLIST_NS = 2 * S
+"""Between an operator's registrations of a group; the same one again changes nothing."""
+REMOVALS = 0.5
+"""In so many of them a removal is tried as well, before or after: the two overtake each other."""
 QUIET_NS = 3 * S
 """Every run starts with this much peace, so that there is something to break."""
 
@@ -31,10 +43,12 @@ QUIET_NS = 3 * S
 class Scenario:
     """What is simulated. `believed` is the timing the arbiters use; another than `timing` is a mutation.
 
-    `failovers_per_hour_max` is the global brake; 0 is none.
+    `failovers_per_hour_max` is the global brake; 0 is none. Groups in `registered` are in nobody's configuration: an
+    operator registers them, and during the faults tries time and again to remove them, and registers them anew.
     """
 
     plans: tuple[GroupPlan, ...]
+    registered: tuple[GroupDeclaration, ...] = ()
     arbiters: int = 2
     timing: Timing = field(default_factory=Timing)
     detection: Detection = field(default_factory=Detection)
@@ -45,6 +59,11 @@ class Scenario:
     loss: float = 0.02
 
     @property
+    def all_plans(self) -> tuple[GroupPlan, ...]:
+        """Configured and registered ones."""
+        return (*self.plans, *map(plan_declared, self.registered))
+
+    @property
     def heal_ns(self) -> int:
         """The bound: how long after the last fault every slot must be held.
 
@@ -52,8 +71,9 @@ class Scenario:
         had to distrust itself; a few heartbeats; the longest delays of two messages; and the longest backoff.
         """
         timing = self.timing
-        backoff_ns = max(each.policy.backoff_max_ns if each.policy.backoff_ns else 0 for each in self.plans)
-        leading_ns = (CAMPAIGN_PROBES + 2) * timing.probe_ns
+        backoff_ns = max(each.policy.backoff_max_ns if each.policy.backoff_ns else 0 for each in self.all_plans)
+        enlisting_ns = ENLIST_NS + 2 * TAIL_NS if self.registered else 0
+        leading_ns = (CAMPAIGN_PROBES + 2) * timing.probe_ns + enlisting_ns
         return leading_ns + 2 * timing.takeover_wait_ns() + 4 * timing.heartbeat_ns + 2 * TAIL_NS + backoff_ns
 
     @property
@@ -77,11 +97,11 @@ class World:
         stops_ns = -int(-scenario.timing.holder_stops_by_ns())
         lease_ns = stops_ns + 1 - scenario.timing.effect_ns
         self.referee = Referee(seed, scenario.timing.effect_ns, lease_ns, self.say if traced else None)
-        self.broker = Broker(self.agenda, self._dice, scenario.loss, self._stored)
-        self.sidecars = {member: self._sidecar(member, plan.name) for plan in scenario.plans for member in plan.members}
+        self.broker = Broker(self.agenda, self._dice, scenario.loss, self._stored, self._told)
+        self.sidecars = {member: self._sidecar(member, plan) for plan in scenario.all_plans for member in plan.members}
         self.arbiters = {f"arbiter-{n + 1}": self._arbiter(f"arbiter-{n + 1}") for n in range(scenario.arbiters)}
         self.broker.sidecars, self.broker.arbiters = self.sidecars, self.arbiters
-        groups = tuple(plan.name for plan in scenario.plans)
+        groups = tuple(plan.name for plan in scenario.all_plans)
         self.faults = Faults(self.agenda, self._dice, self.broker, scenario.timing, groups, self.say)
 
     def run(self) -> None:
@@ -91,14 +111,16 @@ class World:
             arbiter.tick()
         for sidecar in self.sidecars.values():
             sidecar.beat(self.scenario.timing.heartbeat_ns)
-            self.agenda.after(self._dice.randrange(S), sidecar.attach)
+            self.agenda.after(self._dice.randrange(S), sidecar.come_up)
         end_ns, bound_ns = self.scenario.length_ns, self.scenario.heal_ns
+        for group in self.scenario.registered:
+            self._enlist(group, end_ns - bound_ns)
         self.faults.schedule(self.scenario.faults_per_minute * end_ns // (60 * S), QUIET_NS, end_ns - bound_ns)
         self.agenda.run_until(end_ns - bound_ns)
         self.say("healed all faults end here")
         self.faults.heal()
         self.agenda.run_until(end_ns)
-        for plan in self.scenario.plans:
+        for plan in self.scenario.all_plans:
             for slot in plan.slots if plan.ranked and not self._braked else ():
                 self.referee.healed(slot, self.agenda.now_ns, bound_ns)
 
@@ -109,24 +131,34 @@ class World:
 
     # --- inside ---
 
+    def _enlist(self, group: GroupDeclaration, faults_end_ns: int) -> None:
+        """The operator registers a group again and again, and until the healing also tries to remove it."""
+        if self.agenda.now_ns < faults_end_ns and self._dice.random() < REMOVALS:
+            self.broker.put(RemoveGroup(request_id="r", group=group.name, actor=OPERATOR, reason="a drill"))
+        self.broker.put(RegisterGroup(request_id="r", group=group, actor=OPERATOR, reason="a drill"))
+        self.agenda.after(ENLIST_NS, self._enlist, group, faults_end_ns)
+
     def _stored(self, record: Record) -> None:
         fact = record.fact
         match fact:
             case Ticked():
                 return
-            case TermStarted():
-                self.referee.led(-int(-self.scenario.timing.leader_stops_by_ns()), self.agenda.now_ns)
             case SlotGranted():
                 self.referee.granted(fact.slot, fact.incarnation, fact.token, self.agenda.now_ns)
                 self._granted(fact)
             case HaltRaised():
-                self.referee.halted(self.agenda.now_ns)
+                self.referee.halted()
             case HaltLifted() if not self.broker.truth.halts:
                 self.referee.lifted()
             case _:
                 pass
         if self._traced:
             self.say(f"log    {record.term}.{record.n} by {record.arbiter}: {fact}")
+
+    def _told(self, message: Message) -> None:
+        """An operator is told that a halt was accepted, and it is in force."""
+        if isinstance(message, CommandResult) and message.ok and message.request_id in self.broker.truth.halts:
+            self.referee.accepted(self.agenda.now_ns)
 
     def _granted(self, fact: SlotGranted) -> None:
         """Count a failover, and require that there was reason for it and room under the brake.
@@ -151,9 +183,17 @@ class World:
         most = self.scenario.failovers_per_hour_max
         return bool(most) and len(self._automatic) >= most
 
-    def _sidecar(self, member: str, group: str) -> SidecarHost:
+    def _sidecar(self, member: str, plan: GroupPlan) -> SidecarHost:
+        group = plan.name if plan in self.scenario.plans else ""
         core = Sidecar(member, group, self.scenario.timing, ControlMemory())
-        return SidecarHost(core, self.agenda, self._clock(), self.broker, self.referee)
+        start_takes = self._start_takes if member in plan.policy.cold else None
+        return SidecarHost(core, self.agenda, self._clock(), self.broker, self.referee, start_takes)
+
+    def _start_takes(self) -> int | None:
+        """How long a cold standby's start takes this time, also longer than its limit; None: it fails."""
+        if self._dice.random() < START_FAILS:
+            return None
+        return self._dice.randrange(SLOWEST_START_NS)
 
     def _arbiter(self, name: str) -> ArbiterHost:
         rules = Rules(

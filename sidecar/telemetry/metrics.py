@@ -6,16 +6,27 @@ changes; the shells set them. A gauge that moves with time (`lease_left_seconds`
 `set_function`, which is asked at each scrape.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from sidecar.messages.orders import Phase
+from sidecar.telemetry.broker_figures import BrokerFigures
 
-Process = Literal["sidecar", "arbiter", "reconciler", "venue"]
+Process = Literal["sidecar", "arbiter", "reconciler", "archive", "venue"]
 DEAD_LETTER_CODES: Final = ("not-json", "unknown-type", "too-large", "wrong-field", "wrong-sender")
 LABEL_VALUES_MAX: Final = 1_000
+GROUP_FIGURES: Final = {
+    "vacant": "Slots that nobody holds.",
+    "unheld": "1 while nobody holds any slot of the group.",
+    "degraded": "1 while the group may only reduce risk, because too few of its slots are held.",
+    "paused": "1 while an operator's pause keeps the group from failing over.",
+    "suspected": "Members that are silent for longer than their rhythm explains.",
+    "missing": "Members that were never heard, though their first heartbeat is due.",
+}
 OTHER: Final = "other"
 _LAG_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
@@ -33,6 +44,32 @@ class BoundedCounter:
         self._children.get(value, self._children[OTHER]).inc(amount)
 
 
+class GroupGauges(Collector):
+    """Gauges with the label `group`, asked at each scrape, so that they cost nothing between.
+
+    `read` gives the figures of each group by name. Groups that were not known beforehand are summed as `other`; what is
+    not given is 0.
+    """
+
+    def __init__(self, texts: Mapping[str, str], groups: Iterable[str], registry: CollectorRegistry) -> None:
+        self.read: Callable[[], Mapping[str, Mapping[str, int]]] = dict
+        self._texts = texts
+        self._known = (*sorted(set(groups))[:LABEL_VALUES_MAX], OTHER)
+        registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        """One family for each figure, with a sample for each group."""
+        found = self.read()
+        for figure, text in self._texts.items():
+            family = GaugeMetricFamily(f"sidecar_group_{figure}", text, labels=("group",))
+            values = dict.fromkeys(self._known, 0)
+            for group, figures in found.items():
+                values[group if group in values else OTHER] += figures.get(figure, 0)
+            for group, value in values.items():
+                family.add_metric((group,), value)
+            yield family
+
+
 class Metrics:
     """What every process publishes. Times are in seconds, as Prometheus has them."""
 
@@ -43,6 +80,7 @@ class Metrics:
             process, version
         ).set(1)
         self.broker_connected = Gauge("sidecar_broker_connected", "1 while every link stands.", registry=registry)
+        self.broker = BrokerFigures(registry)
         self.dead_letters = BoundedCounter(
             "sidecar_dead_letters", "Messages refused, by reason code.", "code", DEAD_LETTER_CODES, registry
         )
@@ -88,6 +126,31 @@ class ArbiterMetrics(Metrics):
         self.journal_appended = Counter("sidecar_journal_appended", "Records we appended.", registry=registry)
         self.journal_read = Counter("sidecar_journal_read", "Records we read back and folded.", registry=registry)
         self.journal_void = Counter("sidecar_journal_void", "Records of a deposed term, skipped.", registry=registry)
+        self.groups = GroupGauges(GROUP_FIGURES, groups, registry)
+        self.correlated_silence = Gauge(
+            "sidecar_correlated_silence", "Sidecars that fell silent together and still are.", registry=registry
+        )
+        self.groups_registered = Gauge("sidecar_groups_registered", "Groups registered at run time.", registry=registry)
+        self.arbiters_configured_otherwise = Gauge(
+            "sidecar_arbiters_configured_otherwise", "Arbiters heard with other groups configured.", registry=registry
+        )
+        self.groups_contradicted = Gauge(
+            "sidecar_groups_contradicted",
+            "Groups frozen because this arbiter's configuration and the journal differ.",
+            registry=registry,
+        )
+        self.snapshots_written = Counter("sidecar_snapshots_written", "Snapshots we wrote.", registry=registry)
+        self.snapshots_failed = Counter("sidecar_snapshots_failed", "Snapshots not written.", registry=registry)
+        self.snapshots_ignored = Counter(
+            "sidecar_snapshots_ignored", "Snapshots that could not be used at the start.", registry=registry
+        )
+        self.snapshot_offset = Gauge(
+            "sidecar_snapshot_offset", "Journal offset of the snapshot we wrote or stand on.", registry=registry
+        )
+        self.journal_offset = Gauge("sidecar_journal_offset", "Journal offset read last.", registry=registry)
+        self.state_differs = Gauge(
+            "sidecar_state_differs", "1 when our folded state is not the journal's; we stop.", registry=registry
+        )
         self.term = Gauge("sidecar_term", "Highest leadership term seen.", registry=registry)
         self.is_leader = Gauge("sidecar_is_leader", "1 while this arbiter leads.", registry=registry)
 
@@ -108,6 +171,26 @@ class ReconcilerMetrics(Metrics):
             ("found", "absent", "failed"),
             registry,
         )
+
+
+class ArchiveFigures:
+    """What whoever writes the archive publishes: `sidecar archive`, or an arbiter that carries it."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.rows = Counter("sidecar_archive_rows", "Rows written.", registry=registry)
+        self.failures = Counter("sidecar_archive_failures", "Attempts to write that failed.", registry=registry)
+        self.gaps = Counter("sidecar_archive_gaps", "Stretches the stream had lost before us.", registry=registry)
+        self.last_offset = Gauge("sidecar_archive_last_offset", "Of the journal, archived.", registry=registry)
+        self.lag_records = Gauge("sidecar_archive_lag_records", "In the journal, not archived yet.", registry=registry)
+        self.pruned = Counter("sidecar_archive_pruned", "Rows deleted by retention.", registry=registry)
+
+
+class ArchiveMetrics(Metrics):
+    """What `sidecar archive` publishes."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__("archive", version)
+        self.archive = ArchiveFigures(self.registry)
 
 
 class VenueMetrics(Metrics):

@@ -11,10 +11,11 @@ import httpx
 import pytest
 from sidecar_world import PATIENCE_S, SLOT, World, world
 
-from sidecar.agent import Agent
+from sidecar.agent import Agent, heartbeats
 from sidecar.agent.sessions import EVENTS_MAX, Session
 from sidecar.broker.memory import MemoryBroker
 from sidecar.client import SessionLost, SidecarClient, SidecarProblem
+from sidecar.core.timing import MS
 from sidecar.gate.layout import GateError
 from sidecar.gate.reader import GateReader
 from sidecar.messages.base import Token
@@ -173,6 +174,31 @@ async def test_broker_not_there_at_start() -> None:
             assert not session.gate.check()
             broker.mend()
             await session.until_open(PATIENCE_S)
+
+
+class OtherNodes(MemoryBroker):
+    """Says when it is left for another node."""
+
+    def __init__(self, here: World) -> None:
+        super().__init__(here.hub, name="exec-a", user="exec-a")
+        self.left = asyncio.Event()
+
+    def move_on(self) -> None:
+        """Leave."""
+        self.left.set()
+
+
+async def test_unanswered_asks_at_another_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sidecar that no arbiter answers leaves its node of the broker, and one that is answered stays."""
+    monkeypatch.setattr(heartbeats, "UNANSWERED_NS", 500 * MS)
+    async with world() as here:
+        broker = OtherNodes(here)
+        async with here.sidecar(broker=broker) as client, client.session() as session:
+            await session.until_open(PATIENCE_S)
+            assert not broker.left.is_set()
+            await here.arbiter.broker.close()
+            async with asyncio.timeout(PATIENCE_S):
+                await broker.left.wait()
 
 
 async def test_gate_survives_a_short_cut() -> None:

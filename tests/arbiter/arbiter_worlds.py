@@ -23,7 +23,8 @@ from sidecar.broker.topology import (
     events_queue,
     reply_queue,
 )
-from sidecar.config.models import ArbiterSettings, GroupSettings, SecuritySettings, Settings, TimingSettings
+from sidecar.config.groups import GroupSettings
+from sidecar.config.models import ArbiterSettings, SecuritySettings, Settings, TimingSettings
 from sidecar.core.ladder import ControlMemory
 from sidecar.core.log import Verdict
 from sidecar.core.sidecar import Publish, Sidecar

@@ -17,7 +17,7 @@ from sidecar.messages.codec import decode, encode
 from sidecar.messages.control import StatusRequest
 from sidecar.messages.detection import Canary, MemberSuspected
 from sidecar.messages.events import SlotMoved, StatusReport
-from sidecar.messages.health import Heartbeat, Released
+from sidecar.messages.health import Heartbeat, Released, StartFailed
 
 Connect = Callable[[str], Broker]
 
@@ -72,7 +72,7 @@ class Diary(Arbiter):
         self.handed_before_judging: int | None = None
         self.judged = asyncio.Event()
 
-    def on_health(self, message: Heartbeat | Released | Canary, origin: Origin, now: Now) -> list[Output]:
+    def on_health(self, message: Heartbeat | Released | StartFailed | Canary, origin: Origin, now: Now) -> list[Output]:
         """One more."""
         self.handed += not isinstance(message, Canary)
         return super().on_health(message, origin, now)

@@ -6,6 +6,7 @@ from broker_sites import unique
 from yarl import URL
 
 from sidecar.broker import admin
+from sidecar.broker.finding import Finding
 from sidecar.broker.interface import BrokerAway
 from sidecar.broker.topology import EXCHANGES, QUEUES, QueueSpec
 from sidecar.demo.proxy import Proxy
@@ -25,7 +26,7 @@ async def test_apply_says_what_it_did(amqp_url: str) -> None:
 async def test_check_finds_nothing_after_apply(amqp_url: str) -> None:
     """On a broker that has everything, no finding is an error."""
     await admin.apply(amqp_url)
-    assert errors(await admin.check(amqp_url)) == []
+    assert errors(await admin.check(amqp_url, way=False)) == []
 
 
 async def test_check_names_what_is_missing_and_what_differs(amqp_url: str) -> None:
@@ -33,23 +34,23 @@ async def test_check_names_what_is_missing_and_what_differs(amqp_url: str) -> No
     stream = QueueSpec(f"test.{unique()}", "stream")
     try:
         for _ in range(2):
-            (missing,) = errors(await admin.check(amqp_url, specs=[stream]))
+            (missing,) = errors(await admin.check(amqp_url, specs=[stream], way=False))
             assert (missing.subject, missing.text) == (f"queue {stream.name}", "does not exist")
             assert missing.mend
         await replace(amqp_url, stream.name, {"x-queue-type": "quorum"})
-        (differs,) = errors(await admin.check(amqp_url, specs=[stream]))
+        (differs,) = errors(await admin.check(amqp_url, specs=[stream], way=False))
         assert "'quorum'" in differs.text
         assert "'stream'" in differs.text
         await replace(amqp_url, stream.name, None)
         assert await admin.apply(amqp_url, specs=[stream]) == [f"queue {stream.name} (stream): created"]
-        assert errors(await admin.check(amqp_url, specs=[stream])) == []
+        assert errors(await admin.check(amqp_url, specs=[stream], way=False)) == []
     finally:
         await replace(amqp_url, stream.name, None)
 
 
-def errors(findings: list[admin.Finding]) -> list[admin.Finding]:
+def errors(findings: list[Finding]) -> list[Finding]:
     """Those that stop a start."""
-    return [each for each in findings if each.level == "error"]
+    return [each for each in findings if each.level == "critical"]
 
 
 async def replace(url: str, name: str, arguments: dict[str, str] | None) -> None:
@@ -61,10 +62,12 @@ async def replace(url: str, name: str, arguments: dict[str, str] | None) -> None
 
 
 async def test_guest_is_a_warning(amqp_url: str) -> None:
-    """The default user with its default password is a warning, any other is not."""
-    found = [each for each in await admin.check(amqp_url) if each.subject == "credentials"]
+    """The default user with its default password is a warning, and critical beyond this host where that is strict."""
     is_guest = (URL(amqp_url).user, URL(amqp_url).password) == ("guest", "guest")
-    assert [each.level for each in found] == (["warning"] if is_guest else [])
+    local = URL(amqp_url).host in ("127.0.0.1", "localhost")
+    for strict, level in ((False, "warning"), (True, "warning" if local else "critical")):
+        found = [each for each in await admin.check(amqp_url, strict=strict) if each.subject == "credentials"]
+        assert [each.level for each in found] == ([level] if is_guest else [])
 
 
 async def test_an_absent_broker_is_a_finding(amqp_url: str) -> None:
@@ -78,7 +81,7 @@ async def test_an_absent_broker_is_a_finding(amqp_url: str) -> None:
         (silent,) = await admin.check(url, timeout_s=0.5)
         with pytest.raises(BrokerAway, match="no answer in time"):
             await admin.apply(url, timeout_s=0.5)
-    assert (refused.level, silent.level) == ("error", "error")
+    assert (refused.level, silent.level) == ("critical", "critical")
     assert "cannot be reached" in refused.text
     assert "no answer in time" in silent.text
     assert silent.mend

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from broker_sites import PATIENCE_S, Box, Site, memory_site, rabbit_site, to, unique
 
-from sidecar.broker.interface import BrokerAway, Outgoing, PublishFailed, Subscription
+from sidecar.broker.interface import BrokerAway, Delivery, Outgoing, PublishFailed, Subscription
 from sidecar.broker.topology import CONTROL, EVENTS, HEALTH, control_queue, heartbeat_queue
 
 
@@ -62,6 +62,7 @@ async def test_unroutable_fails(site: Site) -> None:
         await lost
     await found
     assert await box.holds(1) == ["found"]
+    assert (broker.counters.returned, broker.counters.publish_failures) == (1, 1)
 
 
 async def test_requeue_redelivers_in_order(site: Site) -> None:
@@ -298,6 +299,7 @@ async def test_without_a_link_nothing_is_sent(site: Site) -> None:
         await broker.publish(to(queue, "publish"), timeout_s=0.05)
     with pytest.raises(BrokerAway):
         await broker.wait_ready(0.05)
+    assert broker.counters.refused == 3
     waiting = asyncio.create_task(broker.publish(to(queue, "after the mend"), PATIENCE_S))
     site.mend(broker)
     await waiting
@@ -321,6 +323,30 @@ async def test_a_stream_goes_on_where_it_was(site: Site) -> None:
         site.mend(broker)
     assert await box.holds(300) == [f"{round_}.{n}" for round_ in range(3) for n in range(100)]
     assert [each.offset for each in box.deliveries] == list(range(300))
+
+
+async def test_a_hung_tail_is_left_behind(site: Site) -> None:
+    """A reader that is stuck, as one whose tail hangs, gets everything once it is asked to consume anew."""
+    stream, box = site.queue("stream"), Box(None)
+    taken: list[str] = []
+
+    def take(delivery: Delivery) -> None:
+        box(delivery)
+        if len(box.bodies) > 2:
+            taken.append(delivery.body.decode())  # The first two are never acknowledged: the credit of two is gone.
+            delivery.ack()
+
+    broker = await site.broker(
+        Subscription(queue=stream, on_delivery=take, next_offset=lambda: len(box.bodies), prefetch=2)
+    )
+    await broker.publish(to(stream, "0"))
+    await broker.publish(to(stream, "1"))
+    await box.holds(2)
+    await asyncio.gather(*[broker.submit(to(stream, str(n))) for n in range(2, 10)])
+    assert box.bodies == ["0", "1"]
+    broker.consume_again(stream.name)
+    await box.holds(10)
+    assert taken == [str(n) for n in range(2, 10)]
 
 
 async def test_exclusive_queues_go_with_their_link(site: Site) -> None:
@@ -355,3 +381,32 @@ async def test_says_what_answered(site: Site) -> None:
     assert broker.info is not None
     assert broker.info.embedded == (broker.info.product == "embedded")
     assert broker.trouble == ""
+
+
+async def test_subscribing_late(site: Site) -> None:
+    """A subscription to a broker that stands consumes at once, and again after a loss of the link."""
+    box, queue = Box(), site.queue("quorum")
+    broker = await site.broker()
+    broker.subscribe(Subscription(queue=queue, on_delivery=box, on_lost=box.on_lost))
+    await broker.wait_ready(PATIENCE_S)
+    await broker.publish(to(queue, "a"))
+    assert await box.holds(1) == ["a"]
+    site.cut(broker)
+    await box.loses(1)
+    site.mend(broker)
+    await broker.wait_ready(PATIENCE_S)
+    await broker.publish(to(queue, "b"))
+    await box.until(lambda: "b" in box.bodies)
+
+
+async def test_unsubscribing(site: Site) -> None:
+    """After an unsubscribe nothing is delivered, and what was not settled goes to whoever subscribes next."""
+    first, second, queue = Box(None), Box(), site.queue("quorum")
+    broker = await site.broker(Subscription(queue=queue, on_delivery=first, on_lost=first.on_lost))
+    await broker.publish(to(queue, "a"))
+    await first.holds(1)
+    broker.unsubscribe(queue.name)
+    await broker.publish(to(queue, "b"))
+    broker.subscribe(Subscription(queue=queue, on_delivery=second))
+    assert sorted(await second.holds(2)) == ["a", "b"]
+    assert (first.bodies, first.lost) == (["a"], 0)

@@ -115,7 +115,7 @@ def test_doctor_without_broker(nowhere: Path) -> None:
     assert result.exit_code == ExitCode.NO
     answer = json.loads(result.stdout)
     assert not answer["ok"]
-    assert {each["subject"] for each in answer["findings"] if each["level"] == "error"} >= {"arbiter"}
+    assert {each["subject"] for each in answer["findings"] if each["level"] == "critical"} >= {"arbiter"}
 
 
 def test_doctor_of_a_wrong_configuration(tmp_path: Path) -> None:

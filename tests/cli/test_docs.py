@@ -55,7 +55,7 @@ def test_commands_that_pages_call_exist() -> None:
     known = set(commands(typer.main.get_command(build_app())))
     words = {each.split()[1] for each in known}
     for page in PAGES:
-        for called in re.findall(r"(?:^|`)sidecar ([a-z]+)", page.read_text(), re.MULTILINE):
+        for called in re.findall(r"(?:^|`)sidecar ([a-z][a-z-]*)", page.read_text(), re.MULTILINE):
             assert called in words, f"{page.name}: sidecar {called}"
 
 

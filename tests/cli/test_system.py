@@ -138,5 +138,5 @@ async def test_doctor(config: Path, clean_amqp_url: str) -> None:
     assert examined.code == ExitCode.NO
     by_subject = {each["subject"]: each for each in examined.json["findings"]}
     assert "arbiter-1 leads" in by_subject["arbiter"]["text"]
-    assert by_subject["slot execution/0"]["level"] == "error"
+    assert by_subject["slot execution/0"]["level"] == "critical"
     assert "not-json" in by_subject["queue sidecar.dead-letters"]["text"]

@@ -298,6 +298,8 @@ def test_policies_reach_the_core(tmp_path: Path) -> None:
         "promotion_backoff_ms": 8,
         "promotion_backoff_max_ms": 5,
         "unready_failover_ms": 9,
+        "standby": {"exec-a": "cold", "exec-b": "warm"},
+        "start_limit_ms": 100,
     }
     (plan,) = load(tmp_path, {"groups": {"execution": group}}).plans()
     assert plan.ranked == ("exec-b",)
@@ -309,4 +311,14 @@ def test_policies_reach_the_core(tmp_path: Path) -> None:
         backoff_ns=8_000_000,
         backoff_max_ns=8_000_000,
         unready_ns=9_000_000,
+        warm=frozenset({"exec-b"}),
+        cold=frozenset({"exec-a"}),
+        start_limit_ns=100_000_000,
     )
+
+
+def test_standby_names_members_only(tmp_path: Path) -> None:
+    """A kind of standby for a component that is not in the group is refused with the mend."""
+    group = {"components": ["exec-a"], "standby": {"exec-b": "cold"}}
+    said = refusal(tmp_path, {"groups": {"execution": group}})
+    assert "standby names 'exec-b', which is not in components: add it there or remove it here" in said

@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from sidecar.core.arbiter import Arbiter, Rules
+from sidecar.core.checkpoints import SnapshotRule
 from sidecar.core.groups import GroupPlan, Mode, plan_group
 from sidecar.core.leadership import Standing
 from sidecar.core.outputs import Append, AskNominee, Broadcast, Event, Now, Origin, Output, Reply, Settle
@@ -14,7 +15,7 @@ from sidecar.messages.base import Message, SlotToken, Token
 from sidecar.messages.codec import Malformed, decode_record, encode
 from sidecar.messages.control import Halt, Probe, TradingState
 from sidecar.messages.health import Heartbeat, Lease, Released
-from sidecar.messages.journal import Record
+from sidecar.messages.journal import Record, TermStarted
 from sidecar.messages.orders import Evidence, ExecutionReport, OrderIntent, OrdStatus
 
 PAIR = (plan_group("execution", Mode.ACTIVE_PASSIVE, ("exec-a", "exec-b")),)
@@ -33,6 +34,7 @@ class Desk:
         journal: list[Record] | None = None,
         lead: bool = True,
         timing: Timing | None = None,
+        snapshots: SnapshotRule | None = None,
     ) -> None:
         self.timing = timing or Timing()
         rules = Rules(
@@ -41,6 +43,7 @@ class Desk:
             timing=self.timing,
             deadlines=Deadlines(),
             operators=frozenset({"operator"}),
+            snapshots=snapshots or SnapshotRule(),
         )
         self.now_ns = START_NS
         self.journal = [] if journal is None else journal
@@ -168,12 +171,25 @@ def serving(plans: tuple[GroupPlan, ...] = PAIR) -> Desk:
     return desk
 
 
+def settled_in(plans: tuple[GroupPlan, ...] = PAIR) -> Desk:
+    """A leader that nobody heard yet, for so long that no earlier one can renew any more."""
+    desk = Desk(plans)
+    desk.tick(desk.timing.leader_wait_ns // MS + 1)
+    desk.sent.clear()
+    return desk
+
+
 def fold(journal: list[Record]) -> State:
     """What a fresh reader makes of the journal."""
     state = State()
     for record in journal:
         state.apply(record)
     return state
+
+
+def started(term: int, author: str = "arbiter-2#1") -> Record:
+    """Another arbiter's start of a term."""
+    return Record(term=term, n=0, arbiter=author, at_ns=0, fact=TermStarted(reason=""))
 
 
 def halt(halt_id: str = "h1", *scopes: str, level: TradingState = TradingState.HALTED, **fields: Any) -> Halt:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from desks import PAIR, Desk, serving
 
@@ -14,7 +15,7 @@ from sidecar.messages.base import SlotToken, Token
 from sidecar.messages.control import CommandResult, FailoverRequest, StatusRequest
 from sidecar.messages.events import StatusReport
 from sidecar.messages.health import Released
-from sidecar.messages.journal import GroupPaused
+from sidecar.messages.journal import GroupPaused, Record, Ticked
 
 HELD = SlotToken("execution/0", Token(1, 1))
 HOUR_MS = 3_600_000
@@ -157,14 +158,40 @@ def test_a_takeover_does_not_forget_the_brake() -> None:
 
 
 def test_what_is_replayed_at_a_start_has_its_age() -> None:
-    """An arbiter that starts on an old journal counts its old failovers for nothing."""
+    """An arbiter that reads hours of journal at once knows how old each failover in it is."""
+    desk, runs = braked(1), Runs()
+    crash(desk, runs)
+    late = Desk(desk.core.rules.plans, journal=desk.journal, name="arbiter-2", lead=False)
+    last = desk.journal[-1]
+    for each in range(1, HOUR_MS // 5_000 + 2):
+        ticked = Record(
+            term=last.term, n=last.n + each, arbiter=last.arbiter, at_ns=last.at_ns + each * 5_000 * MS, fact=Ticked()
+        )
+        late.core.on_record(ticked, len(desk.journal) + each, late.now)
+    assert late.core.chronicle.failovers_since(late.core.chronicle.clock_ns(late.now) - HOUR_MS * MS) == 0
+
+
+@pytest.mark.parametrize("ahead_h", [2, -2, 24 * 365])
+def test_a_wrong_wall_clock_ages_nothing(ahead_h: int) -> None:
+    """A standby whose wall clock is hours off holds back like the leader whose failovers it read."""
     desk, runs = braked(1), Runs()
     crash(desk, runs)
     late = Desk(desk.core.rules.plans, lead=False, name="arbiter-2")
     for offset, record in enumerate(desk.journal):
-        later = Now(late.now_ns, desk.now_ns + 2 * HOUR_MS * MS)
-        late.core.on_record(record, offset, later)
-    assert late.core.chronicle.failovers_since(late.now_ns - HOUR_MS * MS) == 0
+        late.core.on_record(record, offset, Now(late.now_ns, desk.now_ns + ahead_h * HOUR_MS * MS))
+    assert late.core.chronicle.failovers_since(late.core.chronicle.clock_ns(late.now) - HOUR_MS * MS) == 1
+
+
+def test_a_jump_of_the_authors_wall_clock_ages_by_a_step_at_most() -> None:
+    """A leader whose wall clock jumps by a day does not make whoever replays its records forget the brake."""
+    desk, runs = braked(1), Runs()
+    crash(desk, runs)
+    jumped = [
+        msgspec.structs.replace(each, at_ns=each.at_ns + (24 * HOUR_MS * MS if at > len(desk.journal) - 3 else 0))
+        for at, each in enumerate(desk.journal)
+    ]
+    late = Desk(desk.core.rules.plans, journal=jumped, name="arbiter-2", lead=False)
+    assert late.core.chronicle.failovers_since(late.core.chronicle.clock_ns(late.now) - HOUR_MS * MS) == 1
 
 
 # --- backoff ---
@@ -229,6 +256,20 @@ def test_a_drained_holder_has_not_failed() -> None:
     assert fail_over(desk).ok
     desk.release("exec-a", HELD, ended=False)
     assert desk.core.chronicle.failures == {}
+
+
+@pytest.mark.parametrize(("backoff_ms", "drains"), [(0, 1), (60_000, 0)])
+def test_failback_waits_for_the_backoff(backoff_ms: int, drains: int) -> None:
+    """A slot does not go back to a member that never acted under its last grant until its backoff is over."""
+    policy = Policy(backoff_ns=backoff_ms * MS, backoff_max_ns=backoff_ms * MS)
+    desk = serving((replace(PAIR[0], failback_ns=1_000 * MS, policy=policy),))
+    desk.release("exec-a", HELD)  # It was never heard to act, so this was a failed promotion.
+    for _ in range(10):
+        desk.hear("exec-a", "exec-a~2")
+        desk.hear("exec-b", role="ACTIVE")
+        desk.tick(250)
+    assert desk.holder() == "exec-b"
+    assert desk.facts().count("SlotDraining") == drains
 
 
 def test_without_a_backoff_nobody_is_passed_over() -> None:

@@ -195,7 +195,7 @@ def test_no_such_group() -> None:
     desk.queue(ExplainRequest(request_id="r", actor="dana", group="executon"))
     (refused,) = desk.replies(CommandResult)
     assert not refused.ok
-    assert refused.text == "no group 'executon'; configured: execution"
+    assert refused.text == "no group 'executon'; known: execution"
 
 
 STEPS = st.lists(

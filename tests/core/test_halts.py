@@ -1,9 +1,10 @@
 """Halts at the leader's desk."""
 
 import pytest
-from desks import Desk, halt, serving
+from desks import Desk, halt, serving, settled_in, started
 
 from sidecar.core.halts import HALTS_IN_FORCE_MAX, OVERFLOW
+from sidecar.core.timing import MS
 from sidecar.messages.base import WIRE_BYTES_MAX
 from sidecar.messages.codec import encode
 from sidecar.messages.control import CommandResult, ControlState, ResumeRequest, TradingState
@@ -17,7 +18,7 @@ def resume(halt_id: str = "h1", reason: str = "checked") -> ResumeRequest:
 
 def test_a_halt_is_journaled_then_told_to_all() -> None:
     """Anyone verified may raise a halt; everybody is told it with the new control version."""
-    desk = Desk()
+    desk = settled_in()
     desk.queue(halt(), user="anyone")
     assert desk.replies(CommandResult)[0].ok
     (told,) = desk.broadcasts()
@@ -26,9 +27,33 @@ def test_a_halt_is_journaled_then_told_to_all() -> None:
     assert desk.events(ControlChanged)[0].change == "raised"
 
 
+def test_a_young_leader_answers_when_its_predecessor_can_renew_nobody() -> None:
+    """A halt in a new leader's first moments closes gates at once, but is answered when no renewal can follow."""
+    desk = Desk()
+    desk.queue(halt(), handle=7)
+    assert desk.facts()[-1] == "HaltRaised"
+    assert len(desk.broadcasts()) == 1
+    assert (desk.replies(CommandResult), desk.settled()) == ([], [])
+    desk.tick(desk.timing.leader_wait_ns // MS - 60)
+    assert desk.replies(CommandResult) == []
+    desk.tick(60)
+    assert [each.ok for each in desk.replies(CommandResult)] == [True]
+    assert desk.settled() == ["ack"]
+
+
+def test_a_deposed_leader_hands_back_the_halts_it_has_not_answered() -> None:
+    """Whoever leads next answers a halt that its predecessor journaled and had not answered."""
+    desk = Desk()
+    desk.queue(halt(), handle=7)
+    desk.journal.append(started(2))
+    desk.read_back()
+    assert desk.settled() == ["requeue"]
+    assert desk.replies(CommandResult) == []
+
+
 def test_repeating_a_halt_changes_nothing() -> None:
     """The same halt again is in force already and not journaled again."""
-    desk = Desk()
+    desk = settled_in()
     desk.queue(halt())
     desk.queue(halt())
     assert desk.facts().count("HaltRaised") == 1
@@ -49,7 +74,7 @@ def test_repeating_a_halt_changes_nothing() -> None:
 )
 def test_nothing_but_an_operators_named_resume_lifts(request_: ResumeRequest, user: str) -> None:
     """A resume lifts only the halt it names, only for an operator, and only with a reason."""
-    desk = Desk()
+    desk = settled_in()
     desk.queue(halt())
     desk.queue(request_, user=user)
     result = desk.replies(CommandResult)[-1]
@@ -60,7 +85,7 @@ def test_nothing_but_an_operators_named_resume_lifts(request_: ResumeRequest, us
 
 def test_a_resume_is_journaled_and_told() -> None:
     """An operator's resume lifts the halt, names it to everybody, and a halt of that name stays lifted."""
-    desk = Desk()
+    desk = settled_in()
     desk.queue(halt())
     desk.queue(resume(), user="operator")
     told = desk.broadcasts()[-1]
@@ -117,7 +142,7 @@ def test_a_hostile_halt_is_refused_and_harmless(bad: object) -> None:
 @pytest.mark.parametrize("scopes", [1, 32])
 def test_a_halt_too_many_halts_everything(scopes: int) -> None:
     """Beyond the room for halts nothing is refused: everything is halted, once, and a ControlState fits the wire."""
-    desk = Desk()
+    desk = settled_in()
     for n in range(HALTS_IN_FORCE_MAX + 20):
         desk.queue(halt(f"h{n}", *[f"symbol:{n:0150}"] * scopes))
         assert desk.replies(CommandResult)[-1].ok

@@ -132,7 +132,7 @@ def test_how_many_and_of_which_group() -> None:
     assert asked(desk, last=1)[0].component == "exec-b"
     assert asked(desk, last=0) == asked(desk, last=-5) == ()
     desk.queue(HistoryRequest(request_id="r", actor="dana", group="executon"))
-    assert desk.replies(CommandResult)[-1].text == "no group 'executon'; configured: execution"
+    assert desk.replies(CommandResult)[-1].text == "no group 'executon'; known: execution"
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,12 @@
 """Leadership: the rows of the table in core/leadership.py."""
 
-from desks import Desk, halt, serving
+from desks import Desk, halt, serving, settled_in, started
 
 from sidecar.core.leadership import CAMPAIGN_PROBES, Standing
+from sidecar.core.outputs import Origin, Resubscribe
 from sidecar.core.timing import MS
 from sidecar.messages.control import CommandResult, Probe, StatusRequest
-from sidecar.messages.journal import Record, TermStarted, Ticked
-
-
-def started(term: int, author: str = "arbiter-2#1") -> Record:
-    """Another arbiter's start of a term."""
-    return Record(term=term, n=0, arbiter=author, at_ns=0, fact=TermStarted(reason=""))
+from sidecar.messages.journal import Record, Ticked
 
 
 def foreign(desk: Desk, record: Record) -> None:
@@ -89,9 +85,80 @@ def test_a_follower_probes_when_the_log_is_silent() -> None:
     assert not desk.asked_nominee()
 
 
+def served(desk: Desk, ms: int) -> None:
+    """Time passes while the broker brings this arbiter's canary round."""
+    for _ in range(ms // 50):
+        desk.do(desk.core.on_health(desk.core.canary(desk.now), Origin(), desk.now))
+        desk.tick(50)
+
+
+def test_a_standby_that_nobody_answers_campaigns_by_itself() -> None:
+    """When the nominee is stopped, a standby whom the broker serves leads after twice probe_ns without a record."""
+    desk = Desk(lead=False)
+    served(desk, 100)
+    foreign(desk, started(1))
+    served(desk, 750)
+    assert desk.asked_nominee()
+    assert desk.standing.name == "FOLLOWING"
+    served(desk, 100)
+    assert desk.core.leading
+    assert desk.core.desk.term == 2
+
+
+def test_a_standby_that_the_broker_does_not_serve_deposes_nobody() -> None:
+    """Without its own canary a standby cannot tell a dead leader from its own cut link, and only asks the nominee."""
+    desk = Desk(lead=False)
+    foreign(desk, started(1))
+    desk.tick(5_000)
+    assert desk.asked_nominee()
+    assert desk.standing is Standing.FOLLOWING
+    assert not any(isinstance(each, Resubscribe) for each in desk.sent)
+
+
+def test_a_standby_that_was_stopped_itself_waits_anew() -> None:
+    """A standby that wakes from a stop counts the silence from then on, because it was the one who did not hear."""
+    desk = Desk(lead=False)
+    served(desk, 100)
+    foreign(desk, started(1))
+    desk.now_ns += 10_000 * MS
+    served(desk, 750)
+    assert desk.standing.name == "FOLLOWING"
+    served(desk, 100)
+    assert desk.core.leading
+
+
+def test_a_hung_tail_is_consumed_anew_before_anybody_is_deposed() -> None:
+    """An arbiter that reads nothing though the broker serves it subscribes again, leader and standby alike, in time."""
+    desk = Desk(lead=False)
+    served(desk, 2_000)  # It came to lead, there being nobody else.
+    assert desk.core.leading
+    desk.sent.clear()
+    desk.reading = False
+    served(desk, 550)
+    assert Resubscribe() not in desk.sent
+    served(desk, 150)
+    assert desk.sent.count(Resubscribe()) == 1
+    served(desk, 1_500)
+    assert desk.sent.count(Resubscribe()) == 1
+
+
+def test_a_failed_campaign_of_its_own_is_not_repeated_at_once() -> None:
+    """A standby whose own campaign is not read back gives others the time that it waited before."""
+    desk = Desk(lead=False)
+    desk.reading = False
+    served(desk, 1_000)
+    assert desk.standing.name == "CAMPAIGNING"
+    served(desk, CAMPAIGN_PROBES * 400)
+    assert desk.standing.name == "FOLLOWING"
+    served(desk, 500)
+    assert desk.standing.name == "FOLLOWING"
+    served(desk, 400)
+    assert desk.standing.name == "CAMPAIGNING"
+
+
 def test_nothing_leaves_before_its_record_was_read_back() -> None:
     """Answers and acknowledgements of a decision wait until its record stands in the log."""
-    desk = Desk()
+    desk = settled_in()
     desk.reading = False
     desk.queue(halt(), handle=3)
     assert desk.facts() == ["TermStarted", "HaltRaised"]

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.core.log import Position, Verdict, advance, judge
+from sidecar.messages.codec import decode_record, encode
 from sidecar.messages.journal import Record, TermStarted, Ticked
 
 AT = Position(term=3, author="me", n=4, chain="c")
@@ -81,3 +82,12 @@ def test_the_chain_tells_histories_apart() -> None:
     other = read([entry(1, 0, "a", starts=True), Record(term=1, n=1, arbiter="a", at_ns=9, fact=Ticked())])
     assert (one.term, one.n) == (other.term, other.n)
     assert one.chain != other.chain
+
+
+def test_the_chain_is_over_the_bytes_in_the_log() -> None:
+    """A field that this version does not know is in the chain, so that versions agree; without bytes it is our own."""
+    record = entry(1, 0, "a", starts=True)
+    added = encode(record).replace(b'"term"', b'"added_later":1,"term"', 1)
+    assert decode_record(added) == record
+    assert advance(Position(), record, added).chain != advance(Position(), record, encode(record)).chain
+    assert advance(Position(), record, encode(record)) == advance(Position(), record)

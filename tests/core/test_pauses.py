@@ -103,6 +103,20 @@ def test_pausing_again_begins_anew() -> None:
     assert paused(desk) == PauseStatus(actor="dana", reason="longer", left_ns=4_000 * MS)
 
 
+def test_a_second_pause_is_not_ended_by_the_time_of_the_first() -> None:
+    """Until its own record is read back, a pause that begins anew counts from no earlier beginning; then from that."""
+    desk = serving()
+    ask(desk, pause())
+    desk.live(9_750, "exec-a", "exec-b")
+    desk.reading = False
+    desk.queue(pause(reason="longer"), user="operator")
+    desk.tick(500)
+    desk.reading = True
+    desk.read_back()
+    assert "PauseEnded" not in desk.facts()
+    assert paused(desk) == PauseStatus(actor="dana", reason="longer", left_ns=10_000 * MS)
+
+
 def test_a_takeover_keeps_the_pause_and_its_time() -> None:
     """Another arbiter that read the pause ends it in time, and its fold is the same."""
     first = serving()

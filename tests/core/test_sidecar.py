@@ -199,6 +199,17 @@ def test_a_stale_answer_grants_nothing() -> None:
     assert not core.status(T0 + D).open
 
 
+def test_an_answer_that_comes_too_late_is_not_called_heard() -> None:
+    """A heartbeat names the last answer that came within a lease: later ones grant nothing."""
+    core = holding()
+    heard = core.heartbeat(T0).answered
+    sent = core.heartbeat(T0)
+    core.on_lease(lease(sent.seq, SLOT), T0 + D)
+    assert core.heartbeat(T0).answered == heard
+    core.on_lease(lease(sent.seq, SLOT), T0 + D - 1)
+    assert core.heartbeat(T0).answered == sent.seq
+
+
 def test_an_overtaken_answer_changes_nothing() -> None:
     """An answer to an earlier heartbeat than one already answered neither shortens nor withdraws the lease."""
     core = sidecar()

@@ -8,7 +8,7 @@ from desks import PAIR, START_NS, Desk, serving
 from sidecar.core.groups import Mode, plan_group
 from sidecar.core.timing import MS
 from sidecar.messages.base import SlotToken, Token
-from sidecar.messages.control import CommandResult, FailoverRequest
+from sidecar.messages.control import CommandResult, FailoverRequest, Probe
 from sidecar.messages.events import SlotEmptied, SlotMoved
 from sidecar.messages.journal import Record, TermStarted
 
@@ -49,6 +49,22 @@ def test_a_release_moves_the_slot_at_once() -> None:
     assert desk.lease_of("exec-b").slots == (SlotToken("execution/0", Token(1, 2)),)
     assert [each.component for each in desk.events(SlotEmptied)] == ["exec-a"]
     assert desk.events(SlotMoved)[-1].previous == "exec-a"
+
+
+def test_a_release_that_its_leader_could_not_journal_is_acted_on_by_the_next() -> None:
+    """Who leads next moves at once what it heard given back as a standby, and nothing that was given back before."""
+    journal = serving().journal
+    standby = Desk(journal=journal, name="arbiter-2", lead=False)
+    standby.live(500, "exec-a", "exec-b")
+    standby.release("exec-a", SlotToken("execution/0", Token(1, 9)), ended=False)
+    standby.queue(Probe(arbiter=""))
+    assert standby.holder() == "exec-a"
+    third = Desk(journal=journal, name="arbiter-3", lead=False)
+    third.live(500, "exec-a", "exec-b")
+    third.release("exec-a", HELD)
+    third.queue(Probe(arbiter=""))
+    assert third.holder() == "exec-b"
+    assert third.events(SlotEmptied)[0].cause == "released: killed"
 
 
 @pytest.mark.parametrize("held", [SlotToken("execution/0", Token(1, 9)), SlotToken("other/0", Token(1, 1))])

@@ -12,7 +12,14 @@ import yaml
 from sidecar import __version__
 from sidecar.config.load import load_settings
 from sidecar.config.models import Settings
-from sidecar.telemetry.metrics import ArbiterMetrics, Metrics, ReconcilerMetrics, SidecarMetrics, VenueMetrics
+from sidecar.telemetry.metrics import (
+    ArbiterMetrics,
+    ArchiveMetrics,
+    Metrics,
+    ReconcilerMetrics,
+    SidecarMetrics,
+    VenueMetrics,
+)
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -72,6 +79,7 @@ def test_alerts_use_metrics_that_exist() -> None:
         ArbiterMetrics(__version__, ["execution"]),
         ReconcilerMetrics(__version__),
         VenueMetrics(__version__),
+        ArchiveMetrics(__version__),
     ]
     published = {sample.name for each in every for family in each.registry.collect() for sample in family.samples}
     rules = yaml.safe_load((DEPLOY / "prometheus" / "rules.yml").read_text())["groups"][0]["rules"]

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import gate_pages
 import pytest
 from gate_pages import PAGES, page_of
 from hypothesis import given, settings
+from msgspec.structs import replace
 
 from sidecar.core.page import CLOSED, Page
 from sidecar.gate import layout

@@ -7,9 +7,13 @@ import pytest
 from fleets import PAIR, SCENARIOS
 
 from sidecar.core.timing import MS
+from sidecar.messages.control import FailoverRequest
+from sidecar.messages.journal import AnyFact, SlotDraining
 from sidecar.simulator.campaign import Report, simulate
-from sidecar.simulator.faults import KINDS
+from sidecar.simulator.clocks import S
+from sidecar.simulator.faults import KINDS, OPERATOR
 from sidecar.simulator.histogram import BAR_COLUMNS, as_svg, as_text, bins
+from sidecar.simulator.hosts import ArbiterHost
 from sidecar.simulator.timeline import lines, replay
 from sidecar.simulator.world import World, cause_kind
 
@@ -45,6 +49,67 @@ def test_a_campaign_needs_an_end() -> None:
 def test_a_campaign_ends_by_the_clock() -> None:
     """With minutes of real time it stops after the first run past them."""
     assert simulate(PAIR, seed=1, minutes=1e-9).runs == 1
+
+
+def test_progress_is_told_with_what_was_seen_so_far() -> None:
+    """After each run the share that is done and the report so far are told, and it ends at all of it."""
+    told: list[tuple[float, int]] = []
+    simulate(PAIR, seed=1, hours=0.05, progress=lambda done, report: told.append((round(done, 3), report.runs)))
+    assert told == [(0.333, 1), (0.667, 2), (1.0, 3)]
+
+
+def test_a_hung_consumer_of_the_journal_is_subscribed_again() -> None:
+    """An arbiter whose consumer hangs for good asks for a new one, and reads on: nothing waits for the fault's end."""
+    for kind in ("leads", "stands by"):
+        world = World(replace(SCENARIOS["site"], faults_per_minute=0), 11)
+        world.agenda.run_until(0)
+        world.agenda.after(10 * S, lambda world=world, kind=kind: world.broker.hung.add(arbiter(world, kind).name))
+        still_hung: list[int] = []
+        world.agenda.after(15 * S, lambda world=world, found=still_hung: found.append(len(world.broker.hung)))
+        world.run()
+        assert still_hung == [0], kind
+        assert world.referee.violations == [], kind
+
+
+def arbiter(world: World, kind: str) -> ArbiterHost:
+    """One that leads, or one that does not."""
+    return next(each for each in world.arbiters.values() if each.core.leading == (kind == "leads"))
+
+
+def test_wall_clocks_decide_nothing() -> None:
+    """A run in which two arbiters' CLOCK_REALTIME are off by an hour makes the same decisions at the same times."""
+    plain, skewed = (World(PAIR, 17) for _ in range(2))
+    for each, ahead_ns in zip(skewed.arbiters.values(), (3_600 * S, -3_600 * S), strict=True):
+        each.wall_ahead_ns = ahead_ns
+    for world in (plain, skewed):
+        world.run()
+    assert decided(plain) == decided(skewed)
+    assert plain.referee.failover_ms == skewed.referee.failover_ms
+
+
+def decided(world: World) -> list[tuple[int, int, AnyFact]]:
+    """The journal without its wall clocks."""
+    return [(each.record.term, each.record.n, each.record.fact) for each in world.broker.journal]
+
+
+def test_what_a_stopped_consumer_did_not_settle_goes_to_the_next() -> None:
+    """A delivery that waits in a stopped arbiter is delivered again, to the next one, when its place is lost."""
+    world = World(replace(PAIR, faults_per_minute=0), 3)
+    request = FailoverRequest(request_id="moved", group="execution", actor=OPERATOR, reason="a drill")
+
+    def stop() -> None:
+        leader = arbiter(world, "leads")
+        world.broker.put(request)
+        leader.stopped = True
+        world.agenda.after(2 * S, world.broker.move_last, leader.name)
+        world.agenda.after(30 * S, leader.resume)
+
+    world.agenda.after(10 * S, stop)
+    world.run()
+    asked = [each.record for each in world.broker.journal if isinstance(each.record.fact, SlotDraining)]
+    assert asked[0].arbiter.startswith("arbiter-2")
+    assert asked[0].at_ns < 20 * S
+    assert world.referee.violations == []
 
 
 def test_no_failovers_have_no_percentiles() -> None:

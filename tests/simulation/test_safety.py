@@ -12,7 +12,17 @@ from fleets import SCENARIOS
 from sidecar.simulator.campaign import simulate
 from sidecar.simulator.world import World, without_faults
 
-HOURS = {"pair": 26.0, "stormy": 6.0, "spare": 8.0, "partitions": 6.0, "cluster": 5.0, "site": 5.0, "braked": 4.0}
+HOURS = {
+    "pair": 24.0,
+    "stormy": 6.0,
+    "spare": 8.0,
+    "partitions": 6.0,
+    "cluster": 5.0,
+    "site": 5.0,
+    "braked": 4.0,
+    "reserve": 2.0,
+    "registered": 2.0,
+}
 """Sixty virtual hours in all, of which none is idle."""
 CORPUS = [
     line.split(maxsplit=2)

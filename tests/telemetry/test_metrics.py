@@ -63,3 +63,23 @@ def test_too_many_known_labels() -> None:
     counter = BoundedCounter("sidecar_x", "X.", "group", (f"g{each:05}" for each in range(2_000)), registry)
     counter.inc("g01999")
     assert registry.get_sample_value("sidecar_x_total", {"group": "other"}) == 1
+
+
+def test_group_gauges_are_read_at_each_scrape() -> None:
+    """Every group begins at 0, shows what is given, and is 0 again when it is no longer given."""
+    metrics = ArbiterMetrics("1", ["execution"])
+    assert value(metrics, "sidecar_group_vacant", group="execution") == 0
+    metrics.groups.read = lambda: {"execution": {"vacant": 2, "degraded": 1}}
+    assert value(metrics, "sidecar_group_vacant", group="execution") == 2
+    assert value(metrics, "sidecar_group_degraded", group="execution") == 1
+    assert value(metrics, "sidecar_group_paused", group="execution") == 0
+    metrics.groups.read = dict
+    assert value(metrics, "sidecar_group_vacant", group="execution") == 0
+
+
+def test_groups_not_known_beforehand_are_one_series() -> None:
+    """However many groups are registered at run time, they are summed as one."""
+    metrics = ArbiterMetrics("1", ["execution"])
+    metrics.groups.read = lambda: {f"made-up-{each}": {"unheld": 1} for each in range(50)}
+    assert value(metrics, "sidecar_group_unheld", group="other") == 50
+    assert b"made-up" not in generate_latest(metrics.registry)
