@@ -29,6 +29,7 @@ from sidecar.config.models import Settings
 from sidecar.core.arbiter import Arbiter, Rules
 from sidecar.core.checkpoints import SnapshotRule
 from sidecar.core.figures import group_figures
+from sidecar.core.log import nothing_missing
 from sidecar.core.outputs import Now, Origin
 from sidecar.core.snapshot import Taken
 from sidecar.core.timing import MS
@@ -39,6 +40,7 @@ from sidecar.messages.codec import Malformed, decode, decode_header, decode_reco
 from sidecar.messages.detection import Canary
 from sidecar.messages.events import OrderChanged
 from sidecar.messages.health import Heartbeat, Released, StartFailed
+from sidecar.messages.journal import Record
 from sidecar.telemetry.endpoint import HealthEndpoint
 from sidecar.telemetry.lag import sample_loop_lag
 from sidecar.telemetry.metrics import ArbiterMetrics
@@ -100,6 +102,7 @@ class ArbiterProcess:
         self._stopped = asyncio.Event()
         self._exit_code = 0
         self._anchor: Anchor | None = None
+        self._due_offset = 0
         self._led = False
         self._contradictions: dict[str, str] = {}
         self._otherwise: tuple[str, ...] = ()
@@ -108,7 +111,6 @@ class ArbiterProcess:
             self._name,
             on_entry=lambda delivery: self._inbox.put(Source.JOURNAL, delivery),
             in_flight=lambda: self._core.desk.unread,
-            on_gap=self._on_gap,
         )
         self._snapshots = Snapshots(broker, self._name, self.metrics, self._digested)
         self._outbox = Outbox(
@@ -169,6 +171,7 @@ class ArbiterProcess:
             self._subscribe()
         else:
             self._journal.read_from(self._anchor.offset)
+            self._due_offset = self._anchor.offset + 1
 
     # --- the loop ---
 
@@ -230,12 +233,26 @@ class ArbiterProcess:
             self._hold(self._anchor, delivery)
             return
         record = decode_record(delivery.body)
+        if not self._goes_on(delivery.offset or 0, None if isinstance(record, Malformed) else record):
+            return
         if isinstance(record, Malformed):
             self._stop_at(record, delivery)
             return
         self.metrics.journal_read.inc()
         self._journal_ns = _now().boot_ns
         self._outbox.execute(self._core.on_record(record, delivery.offset or 0, _now(), delivery.body))
+
+    def _goes_on(self, offset: int, record: Record | None) -> bool:
+        """Whether nothing that counts is missing before this entry; else this arbiter ends."""
+        missing, due = offset - self._due_offset, self._due_offset
+        self._due_offset = offset + 1
+        if nothing_missing(self._core.desk.log_state.position, record, missing):
+            return True
+        self._replaced(
+            f"offset {due} was to come and {offset} came: retention has deleted what this arbiter needs, or the stream "
+            "was made anew"
+        )
+        return False
 
     def _stop_at(self, malformed: Malformed, delivery: Delivery) -> None:
         """Stop for a record that would count and cannot be folded. All else is nobody's record: void for everyone."""
@@ -268,9 +285,6 @@ class ArbiterProcess:
     def _judge_anchor(self, anchor: Anchor, now: Now) -> None:
         if anchor.overdue(now.boot_ns, served=not self._broker.trouble):
             self._replaced(f"offset {anchor.offset}, at which the snapshot was taken, is not in it")
-
-    def _on_gap(self, why: str) -> None:
-        self._replaced(f"{why}: retention has deleted what this arbiter needs, or the stream was made anew")
 
     def _replaced(self, why: str) -> None:
         """The journal does not continue what this arbiter knows. Closed, and never guessed."""

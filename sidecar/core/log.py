@@ -63,6 +63,22 @@ def judge(position: Position, record: Record) -> Verdict:
     return _VALID if record.n == position.n + 1 else Verdict.VOID
 
 
+def nothing_missing(position: Position, record: Record | None, offsets: int) -> bool:
+    """Whether no record that counts can have stood in so many offsets that were never delivered, before `record`.
+
+    A stream's offsets have holes: with each new segment RabbitMQ uses one itself (docs/broker.md). What retention takes
+    away, or a stream that was made anew lacks, is not one offset. `record` is None for an entry that is no record.
+    """
+    if offsets <= 0:
+        return True
+    if record is None or isinstance(record.fact, TermStarted):
+        return offsets == 1
+    if judge(position, record) is Verdict.VALID:
+        return True
+    ruling = (record.term, record.arbiter) == (position.term, position.author)
+    return offsets == 1 and not (ruling and record.n > position.n)
+
+
 def advance(position: Position, record: Record, body: bytes | None = None) -> Position:
     """The position after a VALID record. `body` are its bytes in the log; None where it never was in one, only here."""
     chain = hashlib.blake2b(position.chain.encode(), digest_size=16)

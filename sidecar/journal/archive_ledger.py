@@ -22,7 +22,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from sidecar.core.log import Position, Verdict, advance, judge
+from sidecar.core.log import Position, Verdict, advance, judge, nothing_missing
 from sidecar.messages.codec import RecordHeader, decode_header, decode_record
 from sidecar.messages.journal import Record, TermStarted, Ticked
 
@@ -158,13 +158,7 @@ class Ledger:
     def _goes_on_with(self, follower: Entry) -> bool:
         """Whether no record that counts is missing before the follower."""
         record, _ = _read(follower.body)
-        position, alone = self.place.position, follower.offset == self.place.next_offset + 1
-        if record is None or isinstance(record.fact, TermStarted):
-            return alone
-        if judge(position, record) is Verdict.VALID:
-            return True
-        ruling = (record.term, record.arbiter) == (position.term, position.author)
-        return alone and not (ruling and record.n > position.n)
+        return nothing_missing(self.place.position, record, follower.offset - self.place.next_offset)
 
 
 def link(chain: str, offset: int, body: bytes) -> str:

@@ -21,6 +21,8 @@ READ_AHEAD = 500
 REPAIR_PAUSE_S = 0.05
 """Before everything in flight is appended again. Higher is kinder to a struggling broker, slower to recover."""
 READY_WAIT_S = 5.0
+TELL_AGAIN_S = 5.0
+"""Appends that fail again and again, as during an alarm, are told of once in this time."""
 
 log = structlog.get_logger(__name__)
 
@@ -30,8 +32,7 @@ class Journal:
 
     `on_entry` gets every delivery in the log's order; it must only push to a deque. Whoever has handled a delivery
     acknowledges it, which asks for one more: READ_AHEAD of them wait at most, and the rest of the chunk under way.
-    `on_gap` is told when entries are missing, and nothing is read from there on. `in_flight` says which records were
-    appended and not yet read back, oldest first, as the bytes that were appended.
+    `in_flight` says which records were appended and not yet read back, oldest first, as the bytes that were appended.
     """
 
     def __init__(
@@ -41,14 +42,13 @@ class Journal:
         *,
         on_entry: Callable[[Delivery], None],
         in_flight: Callable[[], Sequence[bytes]],
-        on_gap: Callable[[str], None] = lambda why: None,
     ) -> None:
         self._broker = broker
         self._author = author
         self._on_entry = on_entry
         self._in_flight = in_flight
-        self._on_gap = on_gap
         self._next_offset = 0
+        self._told_s = -TELL_AGAIN_S
         self._read_elsewhere = -1
         self._confirmed_unread: dict[bytes, bool] = {}
         self._repair: asyncio.Task[None] | None = None
@@ -94,9 +94,6 @@ class Journal:
 
     def _deliver(self, delivery: Delivery) -> None:
         if delivery.offset is not None:
-            if delivery.offset != self._next_offset:
-                self._on_gap(f"offset {self._next_offset} was to come and {delivery.offset} came")
-                return
             self._next_offset = delivery.offset + 1
         self._confirmed_unread.pop(delivery.body, None)
         self._on_entry(delivery)
@@ -122,8 +119,11 @@ class Journal:
 
     def _begin_repair(self, why: str) -> None:
         if self._repair is None or self._repair.done():
-            log.warning("journal append failed; all that was not read back is appended again", why=why)
-            self._repair = asyncio.get_running_loop().create_task(self._append_again())
+            loop = asyncio.get_running_loop()
+            if loop.time() - self._told_s >= TELL_AGAIN_S:
+                self._told_s = loop.time()
+                log.warning("journal append failed; all that was not read back is appended again", why=why)
+            self._repair = loop.create_task(self._append_again())
 
     async def _append_again(self) -> None:
         await asyncio.sleep(REPAIR_PAUSE_S)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.log import Position, Verdict, advance, judge
+from sidecar.core.log import Position, Verdict, advance, judge, nothing_missing
 from sidecar.messages.codec import decode_record, encode
 from sidecar.messages.journal import Record, TermStarted, Ticked
 
@@ -91,3 +91,24 @@ def test_the_chain_is_over_the_bytes_in_the_log() -> None:
     assert decode_record(added) == record
     assert advance(Position(), record, added).chain != advance(Position(), record, encode(record)).chain
     assert advance(Position(), record, encode(record)) == advance(Position(), record)
+
+
+@pytest.mark.parametrize(
+    ("record", "offsets", "whole"),
+    [
+        (entry(3, 5), 1, True),
+        (entry(3, 5), 600, True),
+        (entry(3, 6), 0, True),
+        (entry(3, 6), 1, False),
+        (entry(3, 6), 2, False),
+        (entry(4, 0, "other", starts=True), 1, True),
+        (entry(4, 0, "other", starts=True), 2, False),
+        (entry(2, 9, "other"), 1, True),
+        (entry(2, 9, "other"), 2, False),
+        (None, 1, True),
+        (None, 2, False),
+    ],
+)
+def test_holes_and_gaps(record: Record | None, offsets: int, whole: bool) -> None:
+    """Missing offsets are the broker's own where the ruling author goes on by one, or where it is one that nothing needs."""
+    assert nothing_missing(AT, record, offsets) is whole
