@@ -85,6 +85,8 @@ class Gates:
         is_open = reader.check()
         after_ns = boottime_ns()
         page, span = reader.read() if is_open else None, self._now.get(name)
+        if page is not None and page.token is None:
+            return  # Open by the one word that a component reads, and being written: who holds it cannot be read now.
         if span is not None and page is not None and (page.incarnation, page.token) == (span.incarnation, span.token):
             span.last_ns = before_ns
             return

@@ -118,8 +118,8 @@ async def test_a_stopped_child_is_found_and_ended() -> None:
         child = (sys.executable, "-c", HOLDER.replace("sys.stdin.read()", "import signal; signal.pause()"))
         async with here.sidecar(child=child, component=probes):
             await here.arbiter.saw(Heartbeat, lambda each: each.role == "ACTIVE")
-            (pid,) = [int(each) for each in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
-            os.kill(pid, signal.SIGSTOP)
+            (holder,) = [each for each in psutil.Process().children() if here.socket in each.environ().values()]
+            os.kill(holder.pid, signal.SIGSTOP)
             assert await here.ended() == 128 + signal.SIGKILL
         assert here.released()[0].reason.startswith("liveness probe alive failed: process")
 

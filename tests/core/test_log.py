@@ -110,5 +110,5 @@ def test_the_chain_is_over_the_bytes_in_the_log() -> None:
     ],
 )
 def test_holes_and_gaps(record: Record | None, offsets: int, whole: bool) -> None:
-    """Missing offsets are the broker's own where the ruling author goes on by one, or where it is one that nothing needs."""
+    """Missing offsets are the broker's own where the ruling author goes on, or where it is one that nothing needs."""
     assert nothing_missing(AT, record, offsets) is whole

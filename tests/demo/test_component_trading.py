@@ -4,10 +4,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from venue_peer import ALWAYS_FILLED, WAIT_S, running_venue
 
 from sidecar.broker.memory import MemoryBroker, MemoryHub
