@@ -61,6 +61,9 @@ class Silence:
         self._distrust = ""
         self._seq = 0
         self._canaries: dict[int, int] = {}
+        silent_ns = min(FRESH_HEARTBEATS * timing.heartbeat_ns, timing.holder_wait_ns)
+        self._trusted_ns = min(detection.trusted_ns(timing), silent_ns)
+        """Nobody who was heard within this time is looked at: no judgement here concerns a younger silence."""
         self._canary_ns: int | None = None
         self._canary_late_ns = detection.canary_late_ns or FRESH_HEARTBEATS * timing.heartbeat_ns
         self._told: dict[str, _Doubt] = {}
@@ -151,8 +154,8 @@ class Silence:
         return ""
 
     def _all_heard(self, now_ns: int) -> bool:
-        """Whether every member was heard within its interval, so that no detector could suspect it."""
-        members, since_ns = self._roster.members, now_ns - self._timing.heartbeat_ns
+        """Whether every member was heard so lately that no detector could suspect it."""
+        members, since_ns = self._roster.members, now_ns - self._trusted_ns
         for each in self._plans.groups:
             member = members.get(each)
             if member is None or member.heard_ns < since_ns:
@@ -214,7 +217,7 @@ class Silence:
         missing, groups = frozenset(self.missing(now)), self._groups
         for gone in self._told.keys() - groups.keys():
             del self._told[gone]  # Its group was removed: nobody is to be told of it any more.
-        members, since_ns = self._roster.members, now.boot_ns - self._timing.heartbeat_ns
+        members, since_ns = self._roster.members, now.boot_ns - self._trusted_ns
         heard = {each for each in groups if each in members and members[each].heard_ns >= since_ns}
         for component in [each for each in groups if each in self._told or each not in heard]:
             doubt: _Doubt = _MISSING if component in missing else _HEARD

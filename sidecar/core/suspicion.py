@@ -49,10 +49,17 @@ class Detection:
         """A detector of one member's rhythm, which knows only the configured interval yet."""
         if self.method == "fixed":
             return FixedCount(timing.heartbeat_ns, self.missed_max)
-        deviation_min_ns = self.deviation_min_ns or timing.heartbeat_ns * 2 // 5
-        return PhiAccrual(
-            timing.heartbeat_ns, Window(self.window, timing.heartbeat_ns), deviation_min_ns, self.phi_threshold
-        )
+        window = Window(self.window, timing.heartbeat_ns)
+        return PhiAccrual(timing.heartbeat_ns, window, self._deviation_ns(timing), self.phi_threshold)
+
+    def trusted_ns(self, timing: Timing) -> int:
+        """An age, not before the interval, at which no detector suspects anybody, whatever its rhythm was."""
+        if self.method == "fixed":
+            return max(1, self.missed_max) * timing.heartbeat_ns
+        return trusted_ns(timing.heartbeat_ns, max(1, self._deviation_ns(timing)), self.phi_threshold)
+
+    def _deviation_ns(self, timing: Timing) -> int:
+        return self.deviation_min_ns or timing.heartbeat_ns * 2 // 5
 
 
 class Detector(Protocol):

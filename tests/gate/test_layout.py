@@ -1,8 +1,8 @@
 """The layout: constants that agree with each other, and nothing decoded from bytes that are not whole."""
 
-import dataclasses
 from pathlib import Path
 
+import msgspec
 import pytest
 from gate_pages import PAGES
 from hypothesis import given, settings
@@ -80,7 +80,7 @@ def test_overflow_is_halted(scoped: tuple[tuple[str, TradingState], ...]) -> Non
     """Scoped halts that the table cannot hold halt everything, reducing included."""
     page = Page(role="ACTIVE", trading_state=TradingState.ACTIVE, reducing_allowed=True, deadline_ns=9, scoped=scoped)
     found = decode(image(page))
-    assert found == dataclasses.replace(page, trading_state=TradingState.HALTED, reducing_allowed=False, scoped=())
+    assert found == msgspec.structs.replace(page, trading_state=TradingState.HALTED, reducing_allowed=False, scoped=())
     assert layout.open_until_ns(page) == 0
 
 

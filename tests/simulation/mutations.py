@@ -14,7 +14,6 @@ import pytest
 from sidecar.core import slots
 from sidecar.core.arbiter import Arbiter
 from sidecar.core.groups import Mode, plan_group
-from sidecar.core.halts import Halts
 from sidecar.core.ladder import ControlMemory
 from sidecar.core.leadership import Desk
 from sidecar.core.log import InvariantBroken, Verdict, judge
@@ -255,11 +254,6 @@ def lower_terms_count(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(State, "apply", apply)
 
 
-def halts_answered_at_once(patch: pytest.MonkeyPatch) -> None:
-    """A new leader says that a halt is journaled while its predecessor might still renew somebody."""
-    patch.setattr(Halts, "_answers_from_ns", property(lambda self: 0))
-
-
 def repetitions_count(patch: pytest.MonkeyPatch) -> None:
     """A record that is appended again after a lost confirm is folded again."""
     original = State.apply
@@ -361,7 +355,6 @@ MUTATIONS = (
     Mutation("records of a lower term count", "tokens rise", 18, lower_terms_count, BUSY),
     Mutation("a repeated append counts again", "tokens rise", 46, repetitions_count, BUSY),
     Mutation("a lease ignores the control version", "halt wins", 12, control_version_ignored, BUSY),
-    Mutation("a halt is answered at once", "halt wins", 316, halts_answered_at_once, BUSY, drills),
     Mutation("a receiver forgets halts", "halt wins", 3, forgets_unconfirmed, BUSY, drills),
 )
 """Rules without a mutation that bites here, and where they are held instead.
@@ -370,6 +363,8 @@ MUTATIONS = (
   agree is required at the end of runs in test_safety.py.
 - "The commit verifier refuses older tokens" (6.5): no orders are simulated; that the journal's tokens rise is:
   test_verifier.py.
+- "A young leader answers no halt" (9): one run of about 800 shows it, because a predecessor mostly has something in
+  flight and so answers nobody; too rare for a bounded search: test_halts.py.
 - "Judge silence only when awake", "settle before granting", "a deaf holder is not renewed" and "a standby that nobody
   answers campaigns" protect service, not safety: test_slots.py, test_hearing.py, test_leadership.py.
 """
