@@ -269,7 +269,7 @@ class ArbiterHost(Host):
     def __init__(self, rules: Rules, agenda: Agenda, clock: HostClock, wires: Wires) -> None:
         super().__init__(rules.name, agenda, clock)
         self._rules = rules
-        self._tick_ns = rules.timing.tick_ns * 3 // 4  # The shell's lie between a half and a whole: each wait is a half.
+        self._tick_ns = rules.timing.tick_ns * 3 // 4  # The shell's come a half to a whole apart.
         self._wires = wires
         self.read_to = 0
         self.wall_ahead_ns = 0
