@@ -11,8 +11,6 @@ acted upon by the leader only.
 from collections import deque
 from dataclasses import dataclass, field
 
-from msgspec import structs
-
 from sidecar.core.brakes import Brakes
 from sidecar.core.checkpoints import Checkpoints, SnapshotRule
 from sidecar.core.chronicle import Chronicle
@@ -128,8 +126,10 @@ class Arbiter:
     def canary(self, now: Now) -> Canary:
         """This arbiter's heartbeat to itself, to be sent now and heard by `on_health`; see core/silence.py."""
         last = self.checkpoints.last
-        return structs.replace(
-            self.silence.canary(now.boot_ns),
+        return Canary(
+            arbiter=self.rules.name,
+            author=self.desk.author,
+            seq=self.silence.next_canary(now.boot_ns),
             standing=self.desk.standing.value,
             term=self.desk.log_state.position.term,
             offset=self.offset,
@@ -181,7 +181,7 @@ class Arbiter:
             outputs = [*outputs, *self.checkpoints.read(record, offset, self.chronicle, now)]
         if self.desk.leading and not led:
             outputs = [*outputs, *self._begin_term(now)]
-        return self._handing_back(outputs)
+        return self._handing_back(outputs) if self._waiting or self.halts.unanswered else outputs
 
     def on_digest(self, taken: Taken, digest: str, now: Now) -> list[Output]:
         """The digest that a TakeSnapshot asked for."""
@@ -221,7 +221,7 @@ class Arbiter:
             self.halts.tick(now)
             outputs = [*outputs, *self.desk.finish()]
         self.peers.tick(self.offset, now)
-        return self._handing_back(outputs)
+        return self._handing_back(outputs) if self._waiting or self.halts.unanswered else outputs
 
     # --- inside ---
 
@@ -254,8 +254,7 @@ class Arbiter:
 
     def _handing_back(self, outputs: list[Output]) -> list[Output]:
         """These outputs, and from a follower all that it still holds from the arbiters' queue."""
-        nothing = not self._waiting and not self.halts.unanswered
-        if nothing or self.desk.standing is not Standing.FOLLOWING:
+        if self.desk.standing is not Standing.FOLLOWING:
             return outputs
         handed = [Settle(origin.handle, "requeue") for _, origin in self._waiting]
         self._waiting.clear()

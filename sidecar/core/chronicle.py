@@ -142,12 +142,16 @@ class Chronicle:
 
     def _go_on(self, record: Record, now: Now) -> None:
         """Let the clock run on to this record: as far as ours did, or as its author's did if we only read it now."""
-        if not self._author:
+        step_ns = record.at_ns - self._at_ns
+        if record.arbiter == self._author:
+            if step_ns > 0:
+                self._log_ns += step_ns if step_ns < STEP_MAX_NS else STEP_MAX_NS
+        elif not self._author:
             self._log_ns = now.boot_ns
-        elif record.arbiter == self._author:
-            self._log_ns += min(max(0, record.at_ns - self._at_ns), STEP_MAX_NS)
         self._author, self._at_ns = record.arbiter, record.at_ns
-        self._ahead_ns = max(self._ahead_ns, self._log_ns - now.boot_ns)
+        ahead_ns = self._log_ns - now.boot_ns
+        if ahead_ns > self._ahead_ns:
+            self._ahead_ns = ahead_ns
 
     def failovers_since(self, from_ns: int) -> int:
         """Holders whose slots were moved automatically; one that held several counts once."""

@@ -48,6 +48,7 @@ class Registry:
         self._operator_problem = operator_problem
         self._told: dict[str, str] = {}
         self._judged: Mapping[str, str] | None = None
+        self._groups: Mapping[str, GroupRegistered] | None = None
 
     def begin_term(self) -> None:
         """A new leader has a configuration of its own, and tells its contradictions anew."""
@@ -56,6 +57,9 @@ class Registry:
 
     def tick(self) -> None:
         """Tell each contradiction once, and its end. To be called by a leader only."""
+        if self._judged is not None and self._desk.state.groups is self._groups:
+            return
+        self._groups = self._desk.state.groups
         found = self._plans.contradictions
         if found is self._judged:
             return

@@ -73,14 +73,14 @@ class Silence:
 
     # --- inputs ---
 
-    def canary(self, now_ns: int) -> Canary:
-        """The next canary, to be sent now. An arbiter that never sends one is not held to hearing it."""
+    def next_canary(self, now_ns: int) -> int:
+        """The `seq` of the next canary, to be sent now. An arbiter that never sends one is not held to hearing it."""
         self._seq += 1
         self._canaries[self._seq] = now_ns
         self._canaries.pop(self._seq - CANARIES_MAX, None)
         if self._canary_ns is None:
             self._canary_ns = now_ns
-        return Canary(arbiter=self._name, author=self._desk.author, seq=self._seq)
+        return self._seq
 
     def hear_canary(self, canary: Canary) -> None:
         """A canary came round. What counts is when it was sent: a late one says as much as a lost one."""

@@ -269,6 +269,8 @@ class ArbiterHost(Host):
     def __init__(self, rules: Rules, agenda: Agenda, clock: HostClock, wires: Wires) -> None:
         super().__init__(rules.name, agenda, clock)
         self._rules = rules
+        self._local_ns = clock.local_ns
+        self._origins: dict[str, Origin] = {}
         self._tick_ns = rules.timing.tick_ns * 3 // 4  # The shell's come a half to a whole apart.
         self._wires = wires
         self.read_to = 0
@@ -303,7 +305,10 @@ class ArbiterHost(Host):
 
     def hear(self, message: Any) -> None:
         """A heartbeat or release arrives."""
-        outputs = self.core.on_health(message, Origin(reply_to=message.component), self._now())
+        origin = self._origins.get(message.component)
+        if origin is None:
+            origin = self._origins[message.component] = Origin(reply_to=message.component)
+        outputs = self.core.on_health(message, origin, self._now())
         if outputs:
             self.perform(outputs)
 
@@ -345,4 +350,4 @@ class ArbiterHost(Host):
     def _now(self) -> Now:
         """Wall clocks agree until a fault makes one jump; nothing may rest on them."""
         true_ns = self.agenda.now_ns
-        return Now(self.clock.local_ns(true_ns), true_ns + self.wall_ahead_ns)
+        return Now(self._local_ns(true_ns), true_ns + self.wall_ahead_ns)
