@@ -63,7 +63,6 @@ class Standing(Enum):
 
 _FOLLOWING: Final = Standing.FOLLOWING
 _CAMPAIGNING: Final = Standing.CAMPAIGNING
-_LEADING: Final = Standing.LEADING
 _VALID: Final = Verdict.VALID
 """Python 3.11 looks an enumeration's members up slowly, and these are asked for every heartbeat and record."""
 
@@ -85,6 +84,8 @@ class Desk:
         self.author = author
         self.state = self.log_state = State()
         self.standing = Standing.FOLLOWING
+        self.leading = False
+        """Whether this arbiter's term is the log's and was read back. Asked often, so kept beside `standing`."""
         self.term = 0
         self.led_since_ns = 0
         self._timing = timing
@@ -99,11 +100,6 @@ class Desk:
         self._last_subscribed_ns = now.boot_ns
         self._unserved_ns = now.boot_ns
         self._may_grant_until_ns = 0
-
-    @property
-    def leading(self) -> bool:
-        """Whether this arbiter's term is the log's and was read back."""
-        return self.standing is _LEADING
 
     @property
     def decided(self) -> int:
@@ -122,7 +118,7 @@ class Desk:
 
     def may_grant(self, now: Now) -> bool:
         """The leader's lease: only while a recently *sent* record has been read back."""
-        return now.boot_ns < self._may_grant_until_ns and self.standing is _LEADING
+        return self.leading and now.boot_ns < self._may_grant_until_ns
 
     def restore(self, state: State) -> None:
         """Stand on a snapshot instead of on the journal's beginning. Before anything was read."""
@@ -172,7 +168,7 @@ class Desk:
 
     def read(self, record: Record, now: Now, body: bytes | None = None) -> list[Output]:
         """One record as the log has it; folds what others wrote and releases what rested on our own."""
-        if self.standing is _LEADING:
+        if self.leading:
             return self._read_leading(record, now, body)
         verdict = self.state.apply(record, body)
         if verdict is _VALID:
@@ -195,7 +191,7 @@ class Desk:
         """
         if not served:
             self._unserved_ns = now.boot_ns
-        if self.standing is _LEADING and not self._in_flight and self._since_append(now) >= self._timing.tick_ns:
+        if self.leading and not self._in_flight and self._since_append(now) >= self._timing.tick_ns:
             self.begin(now)
             self.emit(Ticked())
         if self.standing is not _CAMPAIGNING and now.boot_ns - self._last_read_ns < self._timing.probe_ns:
@@ -249,7 +245,8 @@ class Desk:
         return [Resubscribe()]
 
     def _win(self, now: Now) -> None:
-        self.standing, self.led_since_ns = Standing.LEADING, now.boot_ns
+        self.standing, self.leading = Standing.LEADING, True
+        self.led_since_ns = now.boot_ns
         self.state = self.log_state.copy()
 
     def _release(self, own: _InFlight, now: Now) -> list[Output]:
@@ -269,7 +266,7 @@ class Desk:
         return [Settle(each.handle, "requeue") for each in held if isinstance(each, Settle)]
 
     def _lose(self) -> None:
-        self.standing = Standing.FOLLOWING
+        self.standing, self.leading = Standing.FOLLOWING, False
         self.state = self.log_state
         self._in_flight.clear()
         self._may_grant_until_ns = 0

@@ -56,12 +56,14 @@ class Roster:
             detector = self._detection.detector(self._timing)
             self.members[heartbeat.component] = Member(heartbeat, origin, now_ns, now_ns, detector)
             return True
-        before = member.heartbeat
-        replaced = heartbeat.run in member.past_runs and not self._suspects(member, now_ns)
-        late = replaced or (heartbeat.run == before.run and heartbeat.seq <= before.seq)
-        if late or heartbeat.incarnation in member.ended:
+        before, same_run = member.heartbeat, heartbeat.run == member.heartbeat.run
+        if same_run and heartbeat.seq <= before.seq:
             return False
-        if heartbeat.run != before.run:
+        if member.past_runs and heartbeat.run in member.past_runs and not self._suspects(member, now_ns):
+            return False  # Of a run that was replaced by one that still lives.
+        if member.ended and heartbeat.incarnation in member.ended:
+            return False
+        if not same_run:
             member.past_runs.append(before.run)
             member.detector = self._detection.detector(self._timing)  # A new process has a rhythm of its own.
         elif now_ns - member.heard_ns < self._timing.holder_wait_ns:

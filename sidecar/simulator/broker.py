@@ -193,14 +193,14 @@ class Broker:
             self._block(self._send, sender, to, arrive, message)
             return
         roll = self._random()
-        if roll < self._loss or sender in self.cut or (self.deaf and (sender, to.name) in self.deaf):
+        if roll < self._loss or (self.cut and sender in self.cut) or (self.deaf and (sender, to.name) in self.deaf):
             return
         self._agenda.after(self.delay_ns(), self._arrive, to, to.life, self._era, arrive, message)
         if roll > self._twice:
             self._agenda.after(self.delay_ns(), self._arrive, to, to.life, self._era, arrive, message)
 
     def _arrive(self, to: Host, life: int, era: int, arrive: Callable[[Any], None], message: Message) -> None:
-        if to.life != life or era != self._era or to.name in self.cut:
+        if to.life != life or era != self._era or (self.cut and to.name in self.cut):
             return
         if to.stopped:
             to.run(arrive, message)

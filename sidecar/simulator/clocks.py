@@ -3,8 +3,8 @@
 Owns the event queue and the conversion between true and local time. It must not know what happens at an event.
 """
 
-import heapq
 from collections.abc import Callable
+from heapq import heappop, heappush
 from typing import Any
 
 from sidecar.core.timing import MS, PPM
@@ -39,11 +39,11 @@ class Agenda:
     def after(self, delay_ns: int, event: Callable[..., None], *arguments: Any) -> None:
         """Let `event(*arguments)` happen `delay_ns`, at least 0, from now."""
         self._added += 1
-        heapq.heappush(self._events, (self.now_ns + delay_ns, self._added, event, arguments))
+        heappush(self._events, (self.now_ns + delay_ns, self._added, event, arguments))
 
     def run_until(self, end_ns: int) -> None:
         """Let everything happen up to `end_ns`."""
-        events, pop = self._events, heapq.heappop
+        events, pop = self._events, heappop
         while events and events[0][0] <= end_ns:
             self.now_ns, _, event, arguments = pop(events)
             event(*arguments)
