@@ -23,7 +23,7 @@ HOURS = {
     "reserve": 2.0,
     "registered": 2.0,
 }
-"""Sixty virtual hours in all, of which none is idle."""
+"""More than sixty virtual hours in all, of which none is idle."""
 CORPUS = [
     line.split(maxsplit=2)
     for line in (Path(__file__).parent / "corpus" / "seeds.txt").read_text().splitlines()
