@@ -17,6 +17,7 @@ RIGHTS: Final = ("configure", "write", "read")
 STRANGER: Final = "somebody-elses-queue"
 """A name that none of our roles has any business with."""
 GUARDED: Final = (JOURNAL_STREAM, SNAPSHOT_STREAM, COMMANDS)
+_MEND: Final = "give it the expressions of its role in topology/permissions.json"
 _OWN: Final = ("sidecar.control.x.1", "sidecar.reply.x.1", "sidecar.events.x.1", "sidecar.heartbeats.x.1")
 _NAMES: Final = (*(each.name for each in EXCHANGES), *(each.name for each in QUEUES), "amq.default", *_OWN)
 
@@ -70,7 +71,7 @@ def _too_many(user: str, held: dict[str, str], role: Role | None) -> Iterator[Fi
             subject=f"rights of user {user}",
             text=f"it may {', '.join(beyond)} everything in the virtual host",
             means="a stolen password reaches more than this process",
-            mend="give it the expressions of its role in topology/permissions.json",
+            mend=_MEND,
         )
         return
     if role is None:
@@ -85,7 +86,7 @@ def _too_many(user: str, held: dict[str, str], role: Role | None) -> Iterator[Fi
             subject=f"rights of user {user}",
             text=f"more than the role {role} needs: {', '.join(more)}",
             means="this process could write into the journal or command others",
-            mend="give it the expressions of its role in topology/permissions.json",
+            mend=_MEND,
         )
 
 
@@ -102,7 +103,7 @@ def _too_few(user: str, held: dict[str, str], role: Role | None) -> Iterator[Fin
             subject=f"rights of user {user}",
             text=f"less than the role {role} needs: {', '.join(less)}",
             means="what it may not do fails when it is needed",
-            mend="give it the expressions of its role in topology/permissions.json",
+            mend=_MEND,
         )
 
 

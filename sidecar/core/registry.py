@@ -47,8 +47,7 @@ class Registry:
         self._desk = desk
         self._operator_problem = operator_problem
         self._told: dict[str, str] = {}
-        self._judged: Mapping[str, str] | None = None
-        self._groups: Mapping[str, GroupRegistered] | None = None
+        self._judged: Mapping[str, GroupRegistered] | None = None
 
     def begin_term(self) -> None:
         """A new leader has a configuration of its own, and tells its contradictions anew."""
@@ -57,13 +56,9 @@ class Registry:
 
     def tick(self) -> None:
         """Tell each contradiction once, and its end. To be called by a leader only."""
-        if self._judged is not None and self._desk.state.groups is self._groups:
-            return
-        self._groups = self._desk.state.groups
-        found = self._plans.contradictions
-        if found is self._judged:
-            return
-        self._judged = found
+        if self._desk.state.groups is self._judged:
+            return  # Contradictions follow from these, and from a configuration that does not change.
+        self._judged, found = self._desk.state.groups, self._plans.contradictions
         for group in sorted(self._told.keys() - found.keys()):
             self._tell(GroupContradicted(arbiter=self._name, change="ENDED", group=group))
         for group, text in sorted(found.items()):

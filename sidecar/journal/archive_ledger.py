@@ -104,7 +104,7 @@ class Ledger:
             verdict = judge(position, record).value
             if verdict == Verdict.VALID.value:
                 adrift = adrift and not isinstance(record.fact, TermStarted)
-                position = extend(position, record, entry.body)
+                position = advance(position, record, entry.body)
         row = Row(
             stream_offset=entry.offset,
             verdict=verdict,
@@ -164,11 +164,6 @@ class Ledger:
 def link(chain: str, offset: int, body: bytes) -> str:
     """The archive's chain behind one more entry: BLAKE2b, 32 bytes, hexadecimal, over chain, offset and bytes."""
     return hashlib.blake2b(bytes.fromhex(chain) + offset.to_bytes(8, "big") + body, digest_size=32).hexdigest()
-
-
-def extend(position: Position, record: Record, body: bytes) -> Position:
-    """The journal's position behind a valid record."""
-    return advance(position, record, body)
 
 
 def as_column(text: str) -> str:
