@@ -54,6 +54,11 @@ class Cluster:
                 environment=self._environment(),
             )
             await self.ctl(NODES[0], "await_online_nodes", str(len(NODES)), "--timeout", "120", timeout_s=UP_S)
+            await run_command(
+                *(*self._compose, "up", "--detach", "--no-deps", "rejoin"),
+                timeout_s=UP_S,
+                environment=self._environment(),
+            )
             self.version = await wait_for_version(self.url("operator", NODES[0]), timeout_s=COMMAND_S)
         except (CommandFailed, TimeoutError) as error:
             await self._down()
@@ -124,6 +129,7 @@ class Cluster:
         """The node that believes itself parted from the others although it reaches them; empty when there is none.
 
         A frozen node that wakes can come to that. `pause_minority` acts when nodes go, and none goes any more.
+        deploy/rabbitmq/rejoin.sh ends it.
         """
         found: dict[str, int] = {}
         for node in NODES:

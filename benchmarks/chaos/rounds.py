@@ -32,8 +32,8 @@ START_S: Final = 90.0
 RECOVER_S: Final = 60.0
 """The bound on everything running again after the healing, nodes' booting included."""
 STATUS_S: Final = 2.0
-PARTED_NS: Final = 15_000 * MS
-"""How long the broker may take to end a partition by itself before a node is restarted for it."""
+PARTED_NS: Final = 60_000 * MS
+"""How long deploy/rabbitmq/rejoin.sh may take to end a partition before a node is restarted for it."""
 LOOK_AGAIN_S: Final = 0.1
 AFTERMATH_S: Final = 1.0
 """What was held back arrives after the healing; nothing of it may close or open anything."""
@@ -54,7 +54,7 @@ class Struck:
     """The longest time in which no order was granted to anybody."""
     leases_lost: int
     helped: str
-    """The node that had to be restarted afterwards, because the broker does not end a partition by itself."""
+    """The node that had to be restarted afterwards, because nothing else ended the partition."""
 
     @property
     def silenced(self) -> Mapping[str, int]:

@@ -116,7 +116,8 @@ def _partitions(nodes: Sequence[Json]) -> Iterator[Finding]:
             subject="cluster partition",
             text="; ".join(f"{name} lost {', '.join(map(str, others))}" for name, others in sorted(cut.items())),
             means="the sides may have gone on separately: exchanges, bindings and users differ",
-            mend="restart the nodes of the side you trust less, then set cluster_partition_handling = pause_minority",
+            mend="restart the nodes of the side you trust less, set cluster_partition_handling = pause_minority, and "
+            "run deploy/rabbitmq/rejoin.sh beside the cluster",
         )
 
 
