@@ -40,7 +40,7 @@ test: check  ## Check, then every test, against a real broker that is found or s
 	$(BIN)/pytest
 
 simulate-nightly: install  ## Try to break the promises for an hour, on all cores; CONFIG=FILE is your own configuration
-	$(BIN)/sidecar simulate $(if $(CONFIG),--config $(CONFIG)) --minutes $(or $(MINUTES),60) --arbiters 3 --seed $$(date +%Y%m%d)0000
+	$(BIN)/sidecar simulate $(if $(CONFIG),--config $(CONFIG)) --minutes $(or $(MINUTES),60) --arbiters 3 --orders-per-minute 20 --seed $$(date +%Y%m%d)0000
 
 demo: install  ## The whole system as processes: failover, halt, resume, arbiter takeover
 	$(BIN)/sidecar demo
@@ -55,13 +55,37 @@ compose-check: install  ## Bring the containers up, kill the active one, see the
 chaos: install  ## Kill, freeze, cut off and starve a cluster of three and the arbiters; nothing may be lost (needs Docker)
 	$(BIN)/python -m benchmarks.chaos
 
+.PHONY: once-race
+once-race: install  ## Fifty processes race for one key of execute-once, over a real broker
+	ONCE_RACERS=50 $(BIN)/pytest tests/agent/test_once_race.py
+
 .PHONY: bench-failover
 bench-failover: install  ## Kill, stop and cut real processes, 20 times each, on a real broker (about 20 minutes)
 	$(BIN)/python -m benchmarks.failover
 
+.PHONY: bench-deadman
+bench-deadman: install  ## Stop whoever keeps gates open, 20 times each, and see them close (about 15 minutes)
+	$(BIN)/python -m benchmarks.deadman
+
 .PHONY: bench-journal
 bench-journal: install  ## The journal's speeds beside the broker's own, with a million records (about 10 minutes)
 	$(BIN)/python -m benchmarks.journal
+
+.PHONY: bench-gate
+bench-gate: install  ## The gate check in Python beside an empty call and one reading of the clock
+	$(BIN)/python benchmarks/gate.py
+
+.PHONY: gate-stress
+gate-stress: install  ## Hammer the gate page with three processes for 10 s; no read may be torn
+	$(BIN)/python -m benchmarks.gate_stress
+
+.PHONY: bench-halt
+bench-halt: install  ## A halt to the last of 1000 gates, and one under order traffic, beside the broker's own (3 minutes)
+	$(BIN)/python -m benchmarks.halt
+
+.PHONY: bench-shutdown
+bench-shutdown: install  ## Emergency shutdown of 50 components on this machine, in less than 5 s (about 5 minutes)
+	$(BIN)/python -m benchmarks.shutdown
 
 generate: install  ## Write schemas/ and topology/ again from the code
 	$(BIN)/sidecar schemas export schemas

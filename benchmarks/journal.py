@@ -62,7 +62,7 @@ REPLAYED = 200_000
 IN_FLIGHT = 500
 TOGETHER = 100
 """Appends that raw aiormq is handed at once, as it is fastest."""
-BEHIND = 20_000
+BEHIND = 10_000
 """Records behind the snapshot: what `arbiter.snapshot_records` lets gather by default."""
 PATIENCE_S = 600.0
 BEATS = QueueSpec("bench.heartbeats", "classic")

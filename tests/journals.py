@@ -14,6 +14,7 @@ from sidecar.messages.journal import AnyFact, BreakOpened, Fact, OrderNeverSent,
 
 KINDS: tuple[type[Fact], ...] = tuple(each for each in get_args(AnyFact) if each is not TermStarted)
 _ORDERS = [f"order-{each}" for each in range(400)]
+_ORDER_KINDS = ["NEW", "NEW", "NEW", "CANCEL", "REPLACE", "MASS_CANCEL", "CLOSE_POSITION", "TRANSFER"]
 _POOLS: dict[str, list[Any]] = {
     "slot": ["execution/0", "makers/0", "makers/1"],
     "component": [f"exec-{each}" for each in range(12)],
@@ -23,11 +24,22 @@ _POOLS: dict[str, list[Any]] = {
     "halt_id": [f"halt-{each}" for each in range(30)],
     "cl_ord_id": _ORDERS,
     "ClOrdID": _ORDERS,
+    "key": [f"key-{each}" for each in range(400)],
+    "claim_id": [f"exec-a.{each}" for each in range(4)],
     "query_id": ["query-1", "query-2", "query-3"],
     "ExecID": [f"X-{each}" for each in range(5)],
     "OrdStatus": ["NEW", "PARTIALLY_FILLED", "FILLED", "CANCELED"],
     "ord_status": ["NEW", "FILLED"],
     "CumQty": ["0", "40", "100"],
+    "LastQty": ["0", "40", "60"],
+    "LastPx": ["100", "101.25"],
+    "AvgPx": ["0", "100.5"],
+    "ExecType": ["NEW", "TRADE", "TRADE", "TRADE_CORRECT", "TRADE_CANCEL", "ORDER_STATUS"],
+    "ExecRefID": ["", *(f"X-{each}" for each in range(5))],
+    "OrigClOrdID": _ORDERS,
+    "OrderID": ["", *(f"V-{each}" for each in range(50))],
+    "side": ["BUY", "SELL"],
+    "scope": ["all", "symbol:XYZ", "account:ACC-1"],
     "actor": ["", "dana"],
     "epoch": [1, 2, 3],
     "last_heard_ms_ago": [None, 12],
@@ -60,7 +72,8 @@ def _varied(value: Any, dice: random.Random) -> Any:
         return [_varied(each, dice) for each in value]
     if not isinstance(value, dict):
         return value
-    return {key: dice.choice(_POOLS[key]) if _known(key, each) else _varied(each, dice) for key, each in value.items()}
+    told = {key: dice.choice(_POOLS[key]) if _known(key, each) else _varied(each, dice) for key, each in value.items()}
+    return {**told, "kind": dice.choice(_ORDER_KINDS)} if "OrigClOrdID" in told and "kind" in told else told
 
 
 def _known(key: str, value: Any) -> bool:

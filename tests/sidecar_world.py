@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +22,7 @@ from sidecar.broker.topology import (
     QUEUES,
     control_queue,
     heartbeat_queue,
-    reply_queue,
+    issuer_queue,
 )
 from sidecar.client import SidecarClient
 from sidecar.config.models import Settings
@@ -29,6 +30,7 @@ from sidecar.messages.base import Message, SlotToken, Token, message_type
 from sidecar.messages.codec import Malformed, decode, encode
 from sidecar.messages.control import ControlState, Halt, TradingState
 from sidecar.messages.health import Heartbeat, Lease, Released
+from sidecar.messages.measures import Measure, MeasuresRecorded, MeasuresReport
 from sidecar.messages.orders import (
     OrderAborted,
     OrderCommitted,
@@ -39,10 +41,12 @@ from sidecar.messages.orders import (
     Phase,
     ReportRecorded,
 )
+from sidecar.telemetry.connections import ConnectionLimits
 
 PATIENCE_S = 10.0
 """Longer than anything below ever takes on a busy machine; only a failing test waits for it."""
 ARBITER = "arbiter-1"
+ISSUER = issuer_queue(ARBITER, "t")
 SLOT = "execution/0"
 PHASES = {OrderCommitted: Phase.COMMITTED, OrderAborted: Phase.ABORTED, OrderUnknown: Phase.UNKNOWN}
 
@@ -72,7 +76,7 @@ class PeerArbiter:
         self._news = asyncio.Condition()
         self._numbers = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
-        for spec in (heartbeat_queue(ARBITER, "t"), queue(ARBITER_QUEUE), reply_queue(ARBITER, "t")):
+        for spec in (heartbeat_queue(ARBITER, "t"), queue(ARBITER_QUEUE), ISSUER):
             self.broker.subscribe(Subscription(queue=spec, on_delivery=self._hear))
         self.broker.subscribe(Subscription(queue=queue(DEAD_LETTERS_QUEUE), on_delivery=self._bury))
         history = Subscription(queue=queue(HEALTH_HISTORY_STREAM), on_delivery=self._hear, next_offset=lambda: 0)
@@ -127,13 +131,22 @@ class PeerArbiter:
                 type=kind,
                 app_id=app_id,
                 correlation_id=correlation_id,
-                reply_to=reply_queue(ARBITER, "t").name,
+                reply_to=ISSUER.name,
             )
         )
 
-    def halt(self, *scopes: str, halt_id: str = "halt-1", reason: str = "test") -> Halt:
+    def halt(
+        self, *scopes: str, halt_id: str = "halt-1", reason: str = "test", measures: tuple[Measure, ...] = ()
+    ) -> Halt:
         """Raise a halt on the fast path."""
-        halt = Halt(halt_id=halt_id, scopes=scopes or ("all",), level=TradingState.HALTED, reason=reason, actor=ARBITER)
+        halt = Halt(
+            halt_id=halt_id,
+            scopes=scopes or ("all",),
+            level=TradingState.HALTED,
+            reason=reason,
+            actor=ARBITER,
+            measures=measures,
+        )
         self.send(CONTROL, "", halt)
         return halt
 
@@ -173,6 +186,15 @@ class PeerArbiter:
                 self.answer(delivery, self.lease(message))
             case OrderIntent():
                 self._answer_or_hold(self.deciding, delivery, self._verdict(message))
+            case MeasuresReport() if self.recording and delivery.reply_to:
+                taken = MeasuresRecorded(
+                    arbiter=ARBITER,
+                    component=message.component,
+                    halt_id=message.halt_id,
+                    n=message.n,
+                    complete=message.completed,
+                )
+                self.answer(delivery, taken)
             case OrderCommitted() | OrderAborted() | OrderUnknown():
                 phase = PHASES[type(message)]
                 recorded = ReportRecorded(arbiter=ARBITER, cl_ord_id=message.cl_ord_id, phase=phase)
@@ -194,7 +216,9 @@ class PeerArbiter:
 
     def _verdict(self, intent: OrderIntent) -> Message:
         if self.denying:
-            return OrderDenied(arbiter=ARBITER, cl_ord_id=intent.cl_ord_id, code="LIMIT", text="too much")
+            return OrderDenied(
+                arbiter=ARBITER, cl_ord_id=intent.cl_ord_id, code="LIMIT", text="too much", limit=Decimal(1)
+            )
         return OrderGranted(arbiter=ARBITER, cl_ord_id=intent.cl_ord_id, term=1, n=next(self._numbers))
 
     def _answer_or_hold(self, now: bool, delivery: Delivery, message: Message) -> None:
@@ -223,6 +247,7 @@ class World:
         self.agent: Agent | None = None
         self.broker: MemoryBroker | None = None
         self.running: asyncio.Task[int] | None = None
+        self.limits = ConnectionLimits()
 
     @property
     def socket(self) -> str:
@@ -246,6 +271,7 @@ class World:
                 "gate_to_effect_ms": 10,
                 "holder_wait_ms": 6000,
             },
+            "security": {"arbiters": [ARBITER]},
         }
         for section, fields in changes.items():
             document[section] = {**document.get(section, {}), **fields}
@@ -278,7 +304,7 @@ class World:
     ) -> AsyncIterator[SidecarClient]:
         """A running sidecar and a client of it; stopped at the end. `running` is its task, `broker` its connection."""
         self.broker = broker or MemoryBroker(self.hub, name="exec-a", user="exec-a")
-        self.agent = agent = Agent(self.settings(**changes), self.broker, child=child)
+        self.agent = agent = Agent(self.settings(**changes), self.broker, child=child, limits=self.limits)
         async with asyncio.timeout(3 * PATIENCE_S):
             self.running = running = asyncio.create_task(agent.run())
             try:

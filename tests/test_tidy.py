@@ -14,7 +14,7 @@ BOAST = re.compile("guarantee[d]|production[- ]read[y]")
 EMOJI = re.compile("[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f]")
 PYTHON = ("sidecar", "tests", "examples", "benchmarks")
 TEXT = {".py", ".md", ".toml", ".txt", ".yml", ".yaml", ".json", ".conf", ".sh", ".cfg", ".rules", ""}
-MADE_HERE = {".git", ".venv", "build", "dist", "__pycache__"}
+MADE_HERE = {".git", ".hypothesis", ".venv", "build", "dist", "__pycache__"}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 

@@ -33,12 +33,16 @@ class VenueSession:
 
     async def ask(self, line: VenueLine) -> VenueAnswer:
         """Send one line and take the next answer."""
-        self.writer.write(msgspec.json.encode(line) + b"\n")
+        self.send(line)
         return await self.next()
 
-    async def next(self) -> VenueAnswer:
+    def send(self, line: VenueLine) -> None:
+        """Send one line, and wait for nothing."""
+        self.writer.write(msgspec.json.encode(line) + b"\n")
+
+    async def next(self, patience_s: float | None = WAIT_S) -> VenueAnswer:
         """The next line."""
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(patience_s):
             answer: VenueAnswer = msgspec.json.decode(await self.reader.readline(), type=VenueAnswer)
             return answer
 

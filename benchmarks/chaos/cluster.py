@@ -74,7 +74,7 @@ class Cluster:
     # --- reaching it ---
 
     def url(self, user: str, node: str) -> str:
-        """One node as this user reaches it; the passwords of deploy/rabbitmq/definitions.json are the names."""
+        """One node as this user reaches it; the passwords of definitions.json beside this file are the names."""
         return f"amqp://{user}:{user}@127.0.0.1:{self.ports[node]}/"
 
     def urls(self, user: str) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ USERS: Final[Mapping[ProcessRole, str]] = {
     "reconciler": "reconciler",
     "sidecar": "sidecar",
 }
-"""deploy/rabbitmq/definitions.json has them."""
+"""benchmarks/chaos/definitions.json has them."""
 PROGRAMS: Final[Mapping[ProcessRole, str]] = {"component": "benchmarks.chaos.trader"}
 
 
@@ -39,6 +39,16 @@ class ClusterPlaces(Places):
     def broker(self, url: str) -> dict[str, Any]:
         """Every node, and defaults."""
         return {"urls": url.split(",")}
+
+    def security(self) -> dict[str, Any]:
+        """A user for each kind of process, shared by all of that kind."""
+        return {
+            "operators": [self.operator],
+            "arbiters": [USERS["arbiter"]],
+            "reconcilers": [USERS["reconciler"]],
+            "component_user": USERS["sidecar"],
+            "venue_user": USERS["venue"],
+        }
 
     def url_of(self, role: ProcessRole) -> str:
         """The cluster as this role's own user."""

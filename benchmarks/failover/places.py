@@ -101,6 +101,10 @@ class Places:
         """A process's section on its broker."""
         return {"urls": [url], "backoff_max_ms": 250}
 
+    def security(self) -> dict[str, Any]:
+        """Who may do what; everybody is one broker user."""
+        return {"operators": [self.operator]}
+
     def url_of(self, role: ProcessRole) -> str:
         """The broker as processes of this role reach it; sidecars have `links`."""
         return self.url
@@ -113,7 +117,7 @@ class Places:
         shared = {
             "groups": {each.name: each.settings() for each in GROUPS},
             "venues": {VENUE: {"adapter": "simulated", "address": f"127.0.0.1:{self.venue_port}"}},
-            "security": {"operators": [self.operator]},
+            "security": self.security(),
             "run_dir": str(self.directory),
         }
         path = self.directory / f"{name}.json"

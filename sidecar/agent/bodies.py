@@ -1,6 +1,7 @@
 """The bodies that a component sends us, read and judged.
 
-Owns what makes a body unacceptable: a refusal names the field. It must not know what is done with a good one.
+Owns what makes a body unacceptable beyond the bounds of its type (`messages/local.py`): a refusal names the field. It
+must not know what is done with a good one.
 """
 
 import re
@@ -10,13 +11,11 @@ import msgspec
 from litestar import Request
 
 from sidecar.agent.problems import Refused
+from sidecar.core.component_figures import OURS
 from sidecar.messages.local import CommitReport, HealthPush, OrderRequest
 
 CL_ORD_ID: Final = re.compile(r"[!-.0-~]{1,128}")
-"""Printable ASCII without space and slash: it is a path here and a correlation id (255 bytes at most) on the wire."""
-TEXT_MAX: Final = 256
-REASONS_MAX: Final = 16
-METRICS_MAX: Final = 64
+"""As `messages.local.ClOrdID`, which stops at a line's end where this one does not."""
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 
@@ -40,20 +39,20 @@ def check_cl_ord_id(cl_ord_id: str) -> None:
 def check_order(request: OrderRequest) -> None:
     """Raise Refused for numbers and names that no arbiter would take."""
     check_cl_ord_id(request.cl_ord_id)
-    if not request.qty.is_finite() or request.qty <= 0:
+    mass = request.kind == "MASS_CANCEL"
+    if not request.qty.is_finite() or request.qty < 0 or (request.qty == 0 and not mass):
         raise _wrong("qty", "is not a number above zero")
     if request.price is not None and not request.price.is_finite():
         raise _wrong("price", "is not a finite number")
     texts = {"account": request.account, "venue": request.venue, "symbol": request.symbol}
     for name, text in texts.items():
-        if not text:
+        if not text and not (mass and name == "symbol"):
             raise _wrong(name, "is empty")
-    for name, text in {**texts, "strategy": request.strategy, "slot": request.slot}.items():
-        if len(text) > TEXT_MAX:
-            raise _wrong(name, f"is longer than {TEXT_MAX} characters")
-    names_another = request.kind == "CANCEL" or request.orig_cl_ord_id != ""
+    names_another = request.kind in ("CANCEL", "REPLACE") or request.orig_cl_ord_id != ""
     if names_another and not CL_ORD_ID.fullmatch(request.orig_cl_ord_id):
-        raise _wrong("OrigClOrdID", "does not name the order to cancel")
+        raise _wrong("OrigClOrdID", "does not name the order to cancel or replace")
+    if request.kind == "TRANSFER" and request.to_account in ("", request.account):
+        raise _wrong("to_account", "does not name another account than the one to transfer from")
 
 
 def check_report(report: CommitReport) -> None:
@@ -62,16 +61,12 @@ def check_report(report: CommitReport) -> None:
         raise _wrong("OrderID", "is missing: a committed order has the venue's OrderID")
     if report.outcome != "committed" and not report.reason:
         raise _wrong("reason", f"is missing: outcome {report.outcome} needs one")
-    if len(report.order_id) > TEXT_MAX or len(report.reason) > TEXT_MAX:
-        raise _wrong("OrderID or reason", f"is longer than {TEXT_MAX} characters")
 
 
 def check_health(push: HealthPush) -> None:
-    """Raise Refused for more than a heartbeat and a report should carry."""
-    if len(push.reasons) > REASONS_MAX or any(len(each) > TEXT_MAX for each in push.reasons):
-        raise _wrong("reasons", f"has more than {REASONS_MAX} entries, or one above {TEXT_MAX} characters")
-    if len(push.metrics) > METRICS_MAX or any(len(each) > TEXT_MAX for each in push.metrics):
-        raise _wrong("metrics", f"has more than {METRICS_MAX} entries, or a name above {TEXT_MAX} characters")
+    """Raise Refused for figures under names that are ours."""
+    if ours := [each for each in push.metrics if each.startswith(OURS)]:
+        raise _wrong("metrics", f"has {ours[0]}: names that begin with {', '.join(OURS)} are the sidecar's own")
 
 
 def _wrong(field: str, what: str) -> Refused:

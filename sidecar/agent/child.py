@@ -10,6 +10,8 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from sidecar.config.environment import without_secrets
+
 NOT_FOUND_CODE: Final = 127
 NOT_EXECUTABLE_CODE: Final = 126
 SIGNAL_BASE: Final = 128
@@ -24,11 +26,11 @@ class ChildNotStarted(Exception):
 
 
 class Child:
-    """One run of the command, with our own environment and `extra` in it, on our own standard streams."""
+    """One run of the command, with our own environment but its secrets, and `extra`, on our own standard streams."""
 
     def __init__(self, command: Sequence[str], extra: Mapping[str, str]) -> None:
         self.command = tuple(command)
-        self._environment = {**os.environ, **extra}
+        self._environment = {**without_secrets(os.environ), **extra}
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> int:

@@ -15,21 +15,30 @@ from sidecar.agent.control_store import ControlStore
 from sidecar.agent.postbox import Postbox
 from sidecar.broker.interface import Delivery
 from sidecar.broker.topology import HEALTH
+from sidecar.core.ladder import ControlMemory
 from sidecar.core.sidecar import Accept, Output, Publish, SaveControl, Sidecar, WritePage
 from sidecar.gate.writer import GateWriter
+from sidecar.messages.control import Halt
 from sidecar.messages.local import GateStatus
 
 
 class Gatekeeper:
-    """The one caller of the core that may change it; `on_change` hears each change of the gate but a mere renewal."""
+    """The one caller of the core that may change it.
+
+    `on_change` hears each change of the gate but a mere renewal, `on_halts` each change of the latched halts,
+    `on_accepted` each halt that was acknowledged to its issuer.
+    """
 
     def __init__(self, core: Sidecar, writer: GateWriter, store: ControlStore, postbox: Postbox) -> None:
         self.core = core
         self.on_change: Callable[[GateStatus], None] = lambda status: None
+        self.on_halts: Callable[[ControlMemory], None] = lambda memory: None
+        self.on_accepted: Callable[[Halt, Delivery], None] = lambda halt, delivery: None
         self._writer = writer
         self._store = store
         self._postbox = postbox
         self._timer: asyncio.TimerHandle | None = None
+        self._watched_ns = 0
         self._told: GateStatus | None = None
         self._log = structlog.get_logger(__name__)
 
@@ -43,11 +52,13 @@ class Gatekeeper:
                     written_ns = boottime_ns()
                 case SaveControl(memory):
                     self._store.save(memory)
+                    self.on_halts(memory)
                 case Publish(message):
                     self._postbox.post(HEALTH, f"released.{self.core.component}", message)
                 case Accept(halt):
                     if delivery is not None:
                         self._postbox.answer(delivery, self.core.accepted(halt, written_ns))
+                        self.on_accepted(halt, delivery)
         self._watch_deadline()
         self._announce()
 
@@ -72,12 +83,16 @@ class Gatekeeper:
         self._writer.close()
 
     def _watch_deadline(self) -> None:
+        """Nothing to do while the deadline is the one that is watched: a halt shortens no lease."""
+        if self._timer is not None and self._watched_ns == self.core.deadline_ns:
+            return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         now_ns = boottime_ns()
         if self.core.holding(now_ns):
             left_s = (self.core.deadline_ns - now_ns) / 1e9
+            self._watched_ns = self.core.deadline_ns
             self._timer = asyncio.get_running_loop().call_later(left_s, self._deadline_passed)
 
     def _deadline_passed(self) -> None:

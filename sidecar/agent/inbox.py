@@ -15,10 +15,13 @@ from sidecar.agent.postbox import Postbox
 from sidecar.agent.reports import ReportOutbox
 from sidecar.broker.interface import Delivery
 from sidecar.core.ladder import halt_problem
+from sidecar.core.senders import Senders, attributed
 from sidecar.messages.base import Message
 from sidecar.messages.codec import Malformed, decode
 from sidecar.messages.control import ControlState, Halt
 from sidecar.messages.health import Lease, StartComponent
+from sidecar.messages.measures import MeasuresRecorded
+from sidecar.messages.once import OnceAnswer, OnceRecorded
 from sidecar.messages.orders import OrderDenied, OrderGranted, ReportRecorded
 from sidecar.telemetry.metrics import SidecarMetrics
 
@@ -31,7 +34,7 @@ BATCH: Final = 50
 
 
 class Inbox:
-    """Reads both queues, control first. `arbiters` are the users who may speak as one; empty is anyone verified."""
+    """Reads both queues, control first. `senders` says who may speak for whom."""
 
     def __init__(
         self,
@@ -40,16 +43,19 @@ class Inbox:
         reports: ReportOutbox,
         postbox: Postbox,
         metrics: SidecarMetrics,
-        arbiters: tuple[str, ...],
+        senders: Senders,
     ) -> None:
         self.answered_ns = 0
         self.on_start: Callable[[StartComponent], None] = lambda message: None
+        self.on_measures_recorded: Callable[[MeasuresRecorded], None] = lambda message: None
+        self.on_once: Callable[[OnceAnswer], None] = lambda message: None
+        self.on_once_recorded: Callable[[OnceRecorded], None] = lambda message: None
         self._gatekeeper = gatekeeper
         self._desk = desk
         self._reports = reports
         self._postbox = postbox
         self._metrics = metrics
-        self._arbiters = frozenset(arbiters)
+        self._senders = senders
         self._control: deque[Delivery] = deque(maxlen=CONTROL_MAX)
         self._replies: deque[Delivery] = deque(maxlen=REPLIES_MAX)
         self._arrived = asyncio.Event()
@@ -76,7 +82,8 @@ class Inbox:
                     delivery = self._control.popleft() if self._control else self._replies.popleft()
                     self._handle(delivery)
                     delivery.ack()
-                await asyncio.sleep(0)
+                if self._control or self._replies:
+                    await asyncio.sleep(0)
 
     def _handle(self, delivery: Delivery) -> None:
         message = decode(delivery.body, delivery.type, app_id=delivery.app_id, user_id=delivery.user_id)
@@ -85,7 +92,7 @@ class Inbox:
         if isinstance(message, Malformed):
             self._postbox.refuse(delivery, message)
             return
-        self._take(message, delivery)
+        self._take(attributed(message, user=delivery.user_id or "", own=self._postbox.user), delivery)
 
     def _take(self, message: Message, delivery: Delivery) -> None:
         core, now_ns = self._gatekeeper.core, boottime_ns()
@@ -104,17 +111,30 @@ class Inbox:
                 self._desk.on_answer(message)
             case ReportRecorded():
                 self._reports.on_recorded(delivery.correlation_id, message)
+            case MeasuresRecorded():
+                self.on_measures_recorded(message)
+            case OnceAnswer():
+                self.on_once(message)
+            case OnceRecorded():
+                self.on_once_recorded(message)
 
     def _refusal(self, message: Message, delivery: Delivery) -> Malformed | None:
         match message:
             case Halt():
                 problem = halt_problem(message)
                 return Malformed("wrong-field", problem) if problem else None
-            case Lease() | StartComponent() | ControlState() | OrderGranted() | OrderDenied() | ReportRecorded():
-                if self._arbiters and delivery.user_id not in self._arbiters:
-                    return Malformed(
-                        "wrong-sender", f"user {delivery.user_id!r} is not in security.arbiters of this sidecar"
-                    )
-                return None
+            case (
+                Lease()
+                | StartComponent()
+                | ControlState()
+                | OrderGranted()
+                | OrderDenied()
+                | ReportRecorded()
+                | MeasuresRecorded()
+                | OnceAnswer()
+                | OnceRecorded()
+            ):
+                problem = self._senders.problem(message, user=delivery.user_id or "", own=self._postbox.user)
+                return Malformed("wrong-sender", problem) if problem else None
             case _:
                 return Malformed("unknown-type", f"{delivery.type!r} is not for a sidecar")

@@ -5,35 +5,41 @@ their words back. docs/local-interface.md describes it for users.
 """
 
 import asyncio
-import time
-import uuid
 from typing import Any, Final
 
 from litestar import Litestar, Request, asgi, get, post
+from litestar.datastructures import State
 from litestar.di import NamedDependency, Provide
 from litestar.handlers import HTTPRouteHandler
+from litestar.handlers.base import BaseRouteHandler
 from litestar.params import FromPath
 from litestar.types import Receive, Scope, Send
+from prometheus_client import CollectorRegistry
 
 from sidecar.agent.bodies import check_cl_ord_id, check_health, check_order, check_report, read_body
-from sidecar.agent.clock import boottime_ns
+from sidecar.agent.events import TooManyStreams
+from sidecar.agent.halt_routes import push_halt
+from sidecar.agent.measure_routes import answer_measure
+from sidecar.agent.once_routes import claim_once, report_once
+from sidecar.agent.openapi import described, openapi
 from sidecar.agent.orders import TooManyOrders
 from sidecar.agent.parts import Parts
-from sidecar.agent.postbox import Postbox
 from sidecar.agent.problems import BODY_BYTES_MAX, EXCEPTION_HANDLERS, Refused
 from sidecar.agent.reports import OutboxFull, Report
-from sidecar.agent.sessions import Sessions
-from sidecar.broker.interface import BrokerAway, BrokerError
-from sidecar.broker.topology import COMMANDS, CONTROL
-from sidecar.core.ladder import halt_problem
-from sidecar.messages.control import Halt
+from sidecar.agent.sessions import TooManySessions
+from sidecar.agent.state_routes import get_state, put_state
 from sidecar.messages.local import (
+    ClOrdID,
     CommitReport,
     GateStatus,
-    HaltPush,
+    HaltsInForce,
     HealthPush,
     LocalStatus,
+    MeasureAsked,
     OrderRequest,
+    SessionAlive,
+    SessionEnded,
+    SessionOpened,
 )
 from sidecar.messages.orders import (
     OrderAborted,
@@ -43,19 +49,24 @@ from sidecar.messages.orders import (
     OrderUnknown,
     ReportRecorded,
 )
+from sidecar.telemetry.endpoint import health_routes
 
 CALLER_WAITS_S: Final = 2.0
-"""How long a caller waits for a report's record or a halt's confirm; what it waited for goes on without it."""
+"""How long a caller waits for a report's record; it is kept and repeated without them."""
 
 Call = Request[Any, Any, Any]
 
 
-def local_api(parts: Parts, health_routes: list[HTTPRouteHandler]) -> Litestar:
-    """The application; `health_routes` are GET /health and GET /metrics."""
-    handlers = [get_gate, get_status, ask_order, report_order, push_health, push_halt, _session_route(parts.sessions)]
+_PARTS: Final = "parts"
+_TOO_MANY_OPEN: Final = "close one of them, and keep one open rather than opening new ones"
+
+
+def local_api(parts: Parts, health: list[HTTPRouteHandler]) -> Litestar:
+    """The application; `health` are GET /health and GET /metrics."""
     return Litestar(
-        [*handlers, *health_routes],
+        [*ROUTES, *health],
         dependencies={"parts": Provide(lambda: parts, sync_to_thread=False)},
+        state=State({_PARTS: parts}),
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=BODY_BYTES_MAX,
         openapi_config=None,
@@ -63,16 +74,50 @@ def local_api(parts: Parts, health_routes: list[HTTPRouteHandler]) -> Litestar:
     )
 
 
-def _session_route(sessions: Sessions) -> Any:
-    @asgi("/v1/session", copy_scope=True)
-    async def session(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope.get("method") != "GET":
-            raise Refused(405, "NO_SUCH_METHOD", "a session is opened with GET", "use GET /v1/session")
-        if sessions.closed:
-            raise Refused(503, "STOPPING", f"no session can be opened: {sessions.closed}", "start the sidecar again")
-        await sessions.serve(receive, send)
+_LINES: Final = (HaltsInForce, MeasureAsked, SessionAlive, SessionEnded)
 
-    return session
+
+@asgi(
+    "/v1/session",
+    copy_scope=True,
+    opt=described(
+        lines=(SessionOpened, GateStatus, *_LINES),
+        refuses={429: "TOO_MANY_SESSIONS: they are opened in a ring.", 503: "STOPPING: the sidecar stops."},
+    ),
+)
+async def open_session(scope: Scope, receive: Receive, send: Send) -> None:
+    """This run of the component lives for as long as this stream is open."""
+    sessions = _parts_for_stream(scope, "a session").sessions
+    try:
+        await sessions.serve(receive, send)
+    except TooManySessions as error:
+        raise Refused(429, "TOO_MANY_SESSIONS", str(error), _TOO_MANY_OPEN) from error
+
+
+@asgi(
+    "/v1/events",
+    copy_scope=True,
+    opt=described(
+        lines=(GateStatus, *_LINES),
+        refuses={429: "TOO_MANY_STREAMS: too many watch already.", 503: "STOPPING: the sidecar stops."},
+    ),
+)
+async def watch_events(scope: Scope, receive: Receive, send: Send) -> None:
+    """What the session is told, for anybody who watches; opens no session and ends none."""
+    sessions = _parts_for_stream(scope, "a stream of events").sessions
+    try:
+        await sessions.watch(receive, send)
+    except TooManyStreams as error:
+        raise Refused(429, "TOO_MANY_STREAMS", str(error), _TOO_MANY_OPEN) from error
+
+
+def _parts_for_stream(scope: Scope, what: str) -> Parts:
+    if scope.get("method") != "GET":
+        raise Refused(405, "NO_SUCH_METHOD", f"{what} is opened with GET", f"use GET {scope['path']}")
+    parts: Parts = scope["litestar_app"].state[_PARTS]
+    if closed := parts.sessions.closed:
+        raise Refused(503, "STOPPING", f"{what} cannot be opened: {closed}", "start the sidecar again")
+    return parts
 
 
 @get("/v1/gate")
@@ -87,7 +132,14 @@ async def get_status(parts: NamedDependency[Parts]) -> LocalStatus:
     return parts.status()
 
 
-@post("/v1/orders", status_code=200)
+@post(
+    "/v1/orders",
+    status_code=200,
+    opt=described(
+        takes=OrderRequest,
+        refuses={400: "NOT_JSON, WRONG_FIELD: the body is not an order.", 503: "TOO_MANY_ORDERS: they wait already."},
+    ),
+)
 async def ask_order(request: Call, parts: NamedDependency[Parts]) -> OrderGranted | OrderDenied:
     """Phase one."""
     order = await read_body(request, OrderRequest)
@@ -98,7 +150,19 @@ async def ask_order(request: Call, parts: NamedDependency[Parts]) -> OrderGrante
         raise Refused(503, "TOO_MANY_ORDERS", str(error), "wait for answers, or raise orders.in_flight_max") from error
 
 
-@post("/v1/orders/{cl_ord_id:str}/report", status_code=200)
+@post(
+    "/v1/orders/{cl_ord_id:str}/report",
+    status_code=200,
+    opt=described(
+        takes=CommitReport,
+        path={"cl_ord_id": ClOrdID},
+        refuses={
+            400: "NOT_JSON, WRONG_FIELD: the body is not a report.",
+            503: "TOO_MANY_REPORTS: they wait for an arbiter already.",
+            504: "NOT_RECORDED_YET: no arbiter has recorded it; it is kept and repeated.",
+        },
+    ),
+)
 async def report_order(request: Call, cl_ord_id: FromPath[str], parts: NamedDependency[Parts]) -> ReportRecorded:
     """Phase two."""
     check_cl_ord_id(cl_ord_id)
@@ -119,7 +183,14 @@ async def report_order(request: Call, cl_ord_id: FromPath[str], parts: NamedDepe
     return recorded.result()
 
 
-@post("/v1/health", status_code=200)
+@post(
+    "/v1/health",
+    status_code=200,
+    opt=described(
+        takes=HealthPush,
+        refuses={400: "NOT_JSON, WRONG_FIELD: the body is no health.", 409: "NO_SESSION: no session is open."},
+    ),
+)
 async def push_health(request: Call, parts: NamedDependency[Parts]) -> GateStatus:
     """The component's own word on itself."""
     push = await read_body(request, HealthPush)
@@ -129,43 +200,6 @@ async def push_health(request: Call, parts: NamedDependency[Parts]) -> GateStatu
     parts.health.push(push)
     parts.probes.pushed()
     return parts.gatekeeper.status()
-
-
-@post("/v1/halt", status_code=200)
-async def push_halt(request: Call, parts: NamedDependency[Parts]) -> Halt:
-    """Stop ourselves or others: our own gate first, then everybody's."""
-    push = await read_body(request, HaltPush)
-    core = parts.gatekeeper.core
-    halt = Halt(
-        halt_id=f"{core.component}-{uuid.uuid4().hex[:12]}",
-        scopes=push.scopes,
-        level=push.level,
-        reason=push.reason,
-        actor=core.component,
-        issued_ns=time.time_ns(),
-    )
-    if problem := halt_problem(halt):
-        raise Refused(400, "WRONG_FIELD", problem, "correct the halt")
-    parts.gatekeeper.do(core.on_halt(halt, boottime_ns()))
-    await _publish_halt(parts.postbox, halt)
-    return halt
-
-
-async def _publish_halt(postbox: Postbox, halt: Halt) -> None:
-    """To every sidecar and to the arbiters. Unpublished, it is latched here and travels with each heartbeat."""
-    try:
-        places = ((CONTROL, ""), (COMMANDS, "halt"))
-        sent = [postbox.submit(exchange, key, halt, answered=False) for exchange, key in places]
-        async with asyncio.timeout(CALLER_WAITS_S):
-            await asyncio.gather(*sent)
-    except (BrokerError, TimeoutError) as error:
-        what = "nothing was sent" if isinstance(error, BrokerAway) else "the broker did not confirm it"
-        raise Refused(
-            504,
-            "NOT_PUBLISHED",
-            f"halt {halt.halt_id} is in force here, but {what}: other sidecars may not know it yet",
-            "stop the others by other means; the arbiters learn it from our next heartbeat that arrives",
-        ) from error
 
 
 def _report(component: str, cl_ord_id: str, report: CommitReport) -> Report:
@@ -178,3 +212,27 @@ def _report(component: str, cl_ord_id: str, report: CommitReport) -> Report:
             return OrderAborted(component=component, cl_ord_id=cl_ord_id, reason=report.reason)
         case "unknown":
             return OrderUnknown(component=component, cl_ord_id=cl_ord_id, reason=report.reason)
+
+
+ROUTES: Final[tuple[BaseRouteHandler, ...]] = (
+    open_session,
+    watch_events,
+    get_gate,
+    get_status,
+    ask_order,
+    report_order,
+    push_health,
+    push_halt,
+    answer_measure,
+    claim_once,
+    report_once,
+    put_state,
+    get_state,
+)
+"""All but those for health, which every process has."""
+
+
+def describe_api() -> dict[str, Any]:
+    """The OpenAPI document of all routes."""
+    nobody = health_routes("sidecar", lambda: (True, (), {}), CollectorRegistry())
+    return openapi((*ROUTES, *nobody))

@@ -30,7 +30,9 @@ ATTEMPTS: Final = 2
 """The intent is sent again halfway through the wait; the arbiter answers a repetition as it answered the first."""
 DENIAL_CODES: Final = (
     "NO_SESSION", "NO_LEASE", "NO_SLOT", "REDUCING", "CANCEL_ONLY", "HALTED",
-    "NO_ANSWER", "NO_BROKER", "DUPLICATE", "SESSION_CHANGED", OTHER,
+    "NO_ANSWER", "NO_BROKER", "DUPLICATE", "SESSION_CHANGED", "STALE_TOKEN", "CAPACITY", "NO_ORIGINAL",
+    "REPLACE_PENDING", "LIMIT_QTY", "LIMIT_NOTIONAL", "LIMIT_COLLAR", "LIMIT_POSITION", "LIMIT_EXPOSURE",
+    "LIMIT_OPEN_ORDERS", "LIMIT_RATE", "LIMIT_LOSS", "LIMIT_DUPLICATE", "LIMIT_SELF_TRADE", "NO_REFERENCE", OTHER,
 )  # fmt: skip
 
 Answer = OrderGranted | OrderDenied
@@ -76,7 +78,8 @@ class OrderDesk:
             case Denial():
                 return self._denied(request, answer)
             case OrderDenied():
-                return self._denied(request, Denial(answer.code, answer.text), answer.arbiter)
+                self._denied(request, Denial(answer.code, answer.text), answer.arbiter)
+                return answer  # With its numbers, where a limit denies.
         return self._pass_on(request, intent, answer)
 
     def on_answer(self, answer: Answer) -> None:
@@ -123,9 +126,7 @@ class OrderDesk:
 
     def _pass_on(self, request: OrderRequest, intent: OrderIntent, granted: OrderGranted) -> Answer:
         """The last look before the component is told: what was true at the question may not be any more."""
-        denial = self._core.deny(request, boottime_ns())
-        if denial is None and self._core.incarnation != intent.incarnation:
-            denial = Denial("SESSION_CHANGED", "a new session took over while the order was asked for")
+        denial = self._core.recheck(request, intent, boottime_ns())
         self._settled.add(request.cl_ord_id)
         if denial is not None:
             self._abort(request.cl_ord_id, f"granted, but not passed on: {denial.code}")

@@ -14,12 +14,11 @@ import structlog
 
 from sidecar.broker.dead_letters import dead_letter
 from sidecar.broker.interface import Broker, BrokerAway, Delivery, Outgoing
-from sidecar.broker.topology import takes_replies
+from sidecar.broker.topology import ANSWERS, takes_replies
 from sidecar.messages.base import Message, message_type
-from sidecar.messages.codec import Malformed, encode
+from sidecar.messages.codec import WRONG_SENDER, Malformed, encode
 from sidecar.telemetry.metrics import SidecarMetrics
 
-DEFAULT_EXCHANGE: Final = ""
 REFUSALS_SAID_EVERY_S: Final = 1.0
 
 
@@ -34,6 +33,11 @@ class Postbox:
         self._log = structlog.get_logger(__name__)
         self._trouble = ""
         self._refused_s = float("-inf")
+
+    @property
+    def user(self) -> str:
+        """The broker's user that we are."""
+        return self._broker.user
 
     @property
     def trouble(self) -> str:
@@ -70,11 +74,14 @@ class Postbox:
         return True
 
     def answer(self, delivery: Delivery, message: Message) -> None:
-        """Send an answer to whoever asked for one; an issuer that is gone hears nothing."""
+        """Send an answer to whoever asked for one; an issuer that is gone hears nothing.
+
+        Not through the default exchange: whoever may write to that reaches every queue, the journal's above all.
+        """
         if not takes_replies(delivery.reply_to):
             return
         out = Outgoing(
-            exchange=DEFAULT_EXCHANGE,
+            exchange=ANSWERS,
             routing_key=delivery.reply_to,
             body=encode(message),
             type=message_type(message),
@@ -100,6 +107,8 @@ class Postbox:
     def refuse(self, delivery: Delivery, problem: Malformed) -> None:
         """Put a delivery away as a dead letter with its reason, and count it."""
         self._metrics.dead_letters.inc(problem.code)
+        if problem.code == WRONG_SENDER:
+            self._metrics.senders_refused.inc()
         self._say_refused(delivery, problem)
         with contextlib.suppress(BrokerAway):  # Counted all the same; that the broker is away is said elsewhere.
             self._submit(dead_letter(delivery, problem.code, problem.text, app_id=self._component))

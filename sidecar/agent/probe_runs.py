@@ -17,6 +17,7 @@ from typing import Final
 import httpx
 import psutil
 
+from sidecar.config.environment import without_secrets
 from sidecar.config.probes import ProbeSettings
 
 ProbeRun = Callable[[], Awaitable[str]]
@@ -92,6 +93,7 @@ async def run_command(command: tuple[str, ...]) -> str:
     try:
         process = await asyncio.create_subprocess_exec(
             *command,
+            env=without_secrets(os.environ),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,

@@ -22,6 +22,7 @@ import structlog
 from sidecar.agent.action_output import ActionOutput
 from sidecar.agent.postbox import Postbox
 from sidecar.broker.topology import HEALTH
+from sidecar.config.environment import without_secrets
 from sidecar.config.models import ComponentSettings
 from sidecar.core.sidecar import Sidecar
 from sidecar.core.starter import Starter
@@ -49,6 +50,9 @@ class Starting:
         self._attached = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._output: ActionOutput | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self.pid: int | None = None
+        """Of the action's process while it runs; None while none does."""
         self._log = structlog.get_logger(__name__)
         self._say_startable()
 
@@ -82,6 +86,17 @@ class Starting:
         if self._output is not None:
             await self._output.stop()
 
+    async def end_component(self, grace_s: float) -> bool:
+        """End the component that an action's process is, or is about to become; false when no such process runs.
+
+        SIGTERM to its group, then SIGKILL. A later order is obeyed again.
+        """
+        process = self._process
+        if process is None:
+            return False
+        await self._end(process, grace_s)
+        return True
+
     # --- inside ---
 
     async def _run(self) -> None:
@@ -89,10 +104,11 @@ class Starting:
         process = await self._begin()
         if process is None:
             return
+        self._process, self.pid = process, process.pid
         try:
             problem = await self._until_up(process)
             if problem:
-                await self._end(process)
+                await self._end(process, self._grace_s)
                 self._failed(problem)
                 return
             self._starter.came_up(running=process.returncode is None)
@@ -102,7 +118,8 @@ class Starting:
             self._starter.ended()
             self._say_startable()
         finally:
-            await self._end(process)
+            self._process = self.pid = None
+            await self._end(process, self._grace_s)
 
     async def _begin(self) -> asyncio.subprocess.Process | None:
         """The running action; None when it cannot be run, which is then reported."""
@@ -112,7 +129,7 @@ class Starting:
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._command,
-                env={**os.environ, **self._environment},
+                env={**without_secrets(os.environ), **self._environment},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output.writer,
                 stderr=output.writer,
@@ -143,13 +160,13 @@ class Starting:
                 each.cancel()
         return ""
 
-    async def _end(self, process: asyncio.subprocess.Process) -> None:
+    async def _end(self, process: asyncio.subprocess.Process, grace_s: float) -> None:
         """SIGTERM to the action's whole group, then SIGKILL; nothing where its process has ended by itself."""
         if process.returncode is not None:
             return
         _signal_group(process.pid, signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._grace_s):
+            async with asyncio.timeout(grace_s):
                 await process.wait()
         _signal_group(process.pid, signal.SIGKILL)  # Also for what the process itself did not wait for.
         await process.wait()

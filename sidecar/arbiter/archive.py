@@ -15,7 +15,7 @@ from sidecar import __version__
 from sidecar.arbiter.process import ArbiterProcess
 from sidecar.broker.interface import Broker
 from sidecar.config.models import Settings
-from sidecar.journal.archive_tables import ArchiveError
+from sidecar.journal.archive_errors import ArchiveError
 from sidecar.journal.archiving import Archiver
 from sidecar.telemetry.endpoint import HealthEndpoint
 from sidecar.telemetry.lag import sample_loop_lag

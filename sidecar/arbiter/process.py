@@ -16,31 +16,36 @@ from uuid import uuid4
 import structlog
 
 from sidecar import __version__
+from sidecar.arbiter.alarms import SenderAlarm
 from sidecar.arbiter.anchor import Anchor
 from sidecar.arbiter.inbox import Inbox, Source
 from sidecar.arbiter.outbox import Outbox
 from sidecar.arbiter.snapshots import Snapshots
-from sidecar.broker.dead_letters import dead_letter
+from sidecar.broker.dead_letters import REDRIVEN_BY, dead_letter
 from sidecar.broker.examination import Examination
 from sidecar.broker.interface import Broker, BrokerError, Delivery, Subscription
 from sidecar.broker.patience import Patience
-from sidecar.broker.topology import ARBITER_QUEUE, QUEUES, heartbeat_queue
+from sidecar.broker.topology import ARBITER_QUEUE, QUEUES, heartbeat_queue, is_reply_queue_of
 from sidecar.config.models import Settings
 from sidecar.core.arbiter import Arbiter, Rules
 from sidecar.core.checkpoints import SnapshotRule
 from sidecar.core.figures import group_figures
+from sidecar.core.halts import LiftRule
 from sidecar.core.log import nothing_missing
 from sidecar.core.outputs import Now, Origin
+from sidecar.core.reconciliation import ReconcileRule
+from sidecar.core.senders import attributed
 from sidecar.core.snapshot import Taken
 from sidecar.core.timing import MS
-from sidecar.core.verifier import Deadlines
+from sidecar.core.waits import Deadlines
 from sidecar.journal.stream import Journal
 from sidecar.messages.base import Message
-from sidecar.messages.codec import Malformed, decode, decode_header, decode_record
+from sidecar.messages.codec import WRONG_SENDER, Malformed, decode, decode_header, decode_record
 from sidecar.messages.detection import Canary
 from sidecar.messages.events import OrderChanged
 from sidecar.messages.health import Heartbeat, Released, StartFailed
 from sidecar.messages.journal import Record
+from sidecar.messages.orders import EvidenceWanted
 from sidecar.telemetry.endpoint import HealthEndpoint
 from sidecar.telemetry.lag import sample_loop_lag
 from sidecar.telemetry.metrics import ArbiterMetrics
@@ -81,10 +86,22 @@ class ArbiterProcess:
                 report_ns=settings.orders.report_deadline_ms * MS,
                 evidence_ns=settings.orders.evidence_deadline_ms * MS,
                 query_ns=settings.orders.query_interval_ms * MS,
+                review_ns=settings.orders.review_interval_ms * MS,
             ),
             operators=frozenset(settings.security.operators),
+            lifting=LiftRule(
+                operators=settings.security.resume_operators, window_ns=settings.security.resume_window_ms * MS
+            ),
             failovers_per_hour_max=settings.arbiter.failovers_per_hour_max,
             detection=settings.detection.to_core(),
+            reconciling=ReconcileRule(
+                venues=tuple(sorted(settings.venues)),
+                silent_ns=settings.reconciler.silent_max_ms * MS,
+                behind_ns=settings.reconciler.behind_max_s * 1_000 * MS,
+                settle_ns=settings.reconciler.settle_ms * MS,
+                halts=settings.reconciler.on_break == "halt",
+            ),
+            limits={scope: each.to_core() for scope, each in settings.limits.items()},
             snapshots=SnapshotRule(
                 records=settings.arbiter.snapshot_records, interval_ns=settings.arbiter.snapshot_interval_s * 1_000 * MS
             ),
@@ -99,6 +116,8 @@ class ArbiterProcess:
         self._canary_patience = Patience(CANARY_LOST_NS)
         self._journal_patience = Patience(JOURNAL_LOST_NS)
         self._inbox = Inbox()
+        self._senders = settings.security.senders()
+        self._alarm = SenderAlarm(self._name)
         self._stopped = asyncio.Event()
         self._exit_code = 0
         self._anchor: Anchor | None = None
@@ -125,7 +144,7 @@ class ArbiterProcess:
 
     async def run(self) -> int:
         """Arbitrate until `stop()`; returns the exit code."""
-        endpoint = HealthEndpoint("arbiter", self._health, self.metrics.registry)
+        endpoint = HealthEndpoint("arbiter", self._health, self.metrics.registry, self._snapshots.last)
         if self._settings.telemetry.port is not None:
             port = await endpoint.start(self._settings.telemetry.host, self._settings.telemetry.port)
             log.info("health and metrics", host=self._settings.telemetry.host, port=port)
@@ -207,6 +226,8 @@ class ArbiterProcess:
             delivery.ack()  # Asks the stream for one more, and bounds what waits here.
             return
         message = decode(delivery.body, delivery.type, app_id=delivery.app_id, user_id=delivery.user_id)
+        if not isinstance(message, Malformed):
+            message = self._judge_sender(message, delivery)
         if isinstance(message, Malformed):
             self._refuse(delivery, message)
             return
@@ -215,6 +236,25 @@ class ArbiterProcess:
             return
         handle = self._outbox.track(delivery)
         self._outbox.execute(self._core.on_queue(message, self._origin(delivery, handle), _now()))
+
+    def _judge_sender(self, message: Message, delivery: Delivery) -> Message | Malformed:
+        """The message, with the verified user beside a person's name; or why its sender may not say this."""
+        user, own = delivery.user_id or "", self._broker.user
+        redriven = REDRIVEN_BY in delivery.headers
+        problem = self._senders.problem(message, user=user, own=own, redriven=redriven)
+        if problem:
+            return Malformed(WRONG_SENDER, problem)
+        if message.SENDER == "component" and user != own and delivery.reply_to:
+            component = str(getattr(message, message.SENDER))
+            if not is_reply_queue_of(component, delivery.reply_to):
+                return Malformed(WRONG_SENDER, f"it wants its answer sent to a queue that is not {component}'s own")
+        if self._senders.oversteps(message, user):
+            self._raise_alarm(delivery, f"user {user!r} is no operator")
+        return attributed(message, user=user, own=own)
+
+    def _raise_alarm(self, delivery: Delivery, text: str) -> None:
+        self.metrics.senders_refused.inc()
+        self._outbox.execute([*self._alarm.note(delivery, text, _now().boot_ns)])
 
     def _hear(self, message: Message, delivery: Delivery) -> None:
         if not isinstance(message, Heartbeat | Released | StartFailed | Canary):
@@ -362,6 +402,8 @@ class ArbiterProcess:
     def _refuse(self, delivery: Delivery, malformed: Malformed) -> None:
         """Bad input: kept with its reason, counted, and out of the way."""
         self.metrics.dead_letters.inc(malformed.code)
+        if malformed.code == WRONG_SENDER:
+            self._raise_alarm(delivery, malformed.text)
         log.warning("dead-lettered", code=malformed.code, why=malformed.text, routing_key=delivery.routing_key)
         try:
             self._broker.submit(dead_letter(delivery, malformed.code, malformed.text)).add_done_callback(_forget)
@@ -374,10 +416,12 @@ class ArbiterProcess:
         state, leading = self._core.state, self._core.leading
         self._core.warning = self._snapshots.ignored
         self._judge_digest()
+        self._outbox.execute([*self._alarm.due(_now().boot_ns)])
         self.metrics.journal_offset.set(self._core.offset)
         self.metrics.is_leader.set(leading)
         self.metrics.term.set(state.position.term)
         self.metrics.halts_in_force.set(len(state.halts))
+        self.metrics.measures_incomplete.set(sum(not each.complete for each in state.measured.values()))
         self.metrics.control_version.set(state.control_version)
         self.metrics.trading_state.set(max((each.level for each in state.halts.values()), default=0))
         self._watch_groups()
@@ -433,5 +477,5 @@ def _forget(future: asyncio.Future[None]) -> None:
 
 def _narrate(message: Message) -> None:
     """Every decided fact but the orders' stream is a log line."""
-    if not isinstance(message, OrderChanged):
+    if not isinstance(message, OrderChanged | EvidenceWanted):
         log.info("decided", event_type=type(message).__name__, fact=repr(message))

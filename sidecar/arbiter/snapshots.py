@@ -7,6 +7,7 @@ of the journal. A damaged one is passed by for the one before, or for the whole 
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import structlog
@@ -14,6 +15,7 @@ import structlog
 from sidecar.broker.interface import Broker, BrokerError
 from sidecar.core.snapshot import Taken
 from sidecar.journal.snapshots import Found, SnapshotFinder, pack, write
+from sidecar.telemetry.endpoint import LastSnapshot
 from sidecar.telemetry.metrics import ArbiterMetrics
 
 RETRY_S = 2.0
@@ -33,8 +35,17 @@ class Snapshots:
         self._name = name
         self._metrics = metrics
         self._on_digest = on_digest
+        self._last: tuple[int, int | None] | None = None
         self._waiting: Taken | None = None
         self._task: asyncio.Task[None] | None = None
+
+    def last(self) -> LastSnapshot:
+        """The newest that we know of: the one that we stand on, or one that was due since and was taken."""
+        if self._last is None:
+            return LastSnapshot(of="journal", trouble=self.ignored)
+        offset, taken_ns = self._last
+        age_s = None if taken_ns is None else round((_boottime_ns() - taken_ns) / 1e9, 3)
+        return LastSnapshot(of="journal", known=True, age_s=age_s, offset=offset, trouble=self.ignored)
 
     def take(self, taken: Taken) -> None:
         """Pack this one next. One that still waits is passed by: the newer says more."""
@@ -50,7 +61,9 @@ class Snapshots:
             try:
                 await asyncio.wait((look, stop), return_when=asyncio.FIRST_COMPLETED)
                 if look.done():
-                    return look.result()
+                    if (found := look.result()) is not None:
+                        self._last = found.taken.offset, None  # Its age is of another process's clock.
+                    return found
             except BrokerError as error:
                 log.warning("waits for the stream of snapshots before it reads the journal", why=str(error))
                 await asyncio.wait((stop,), timeout=RETRY_S)
@@ -69,13 +82,15 @@ class Snapshots:
 
     async def _work(self) -> None:
         while self._waiting is not None:
-            taken, self._waiting = self._waiting, None
+            taken, self._waiting, taken_ns = self._waiting, None, _boottime_ns()
             try:
                 packed = await asyncio.to_thread(pack, taken)
                 self._on_digest(taken, packed.digest)
+                if taken.write:
+                    await write(self._broker, self._name, packed)
+                self._last = taken.offset, taken_ns
                 if not taken.write:
                     continue
-                await write(self._broker, self._name, packed)
             except BrokerError as error:
                 self._metrics.snapshots_failed.inc()
                 log.warning("a snapshot was not written; the next one comes later", offset=taken.offset, why=str(error))
@@ -90,3 +105,7 @@ class Snapshots:
         self.ignored = why
         self._metrics.snapshots_ignored.inc()
         log.error("a snapshot cannot be used", why=why, mend="none is needed: the one before it or the journal is read")
+
+
+def _boottime_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)

@@ -8,15 +8,16 @@ import asyncio
 from collections import OrderedDict, deque
 from functools import partial
 
-import aiormq
 from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
+from pamqp.header import ContentHeader
 
 from sidecar.broker.counters import Counters
 from sidecar.broker.declaring import declare_and_bind, declare_exchanges_of
 from sidecar.broker.interface import Delivery, Subscription
 from sidecar.broker.link import CLOSE_S, Session
 from sidecar.broker.standing import Lost, Standing, describe
+from sidecar.broker.straight import StraightChannel
 
 OFFSET = "x-stream-offset"
 
@@ -24,7 +25,7 @@ OFFSET = "x-stream-offset"
 class Seat:
     """One consumer on one channel, until that channel goes."""
 
-    def __init__(self, channel: aiormq.Channel, subscription: Subscription, counters: Counters, first: int | None):
+    def __init__(self, channel: StraightChannel, subscription: Subscription, counters: Counters, first: int | None):
         self.gone = ""
         self.last: int | None = None
         self._channel = channel
@@ -37,6 +38,7 @@ class Seat:
         self._closing = channel.closing
         self._closing.add_done_callback(self._on_closed)
         channel.on_consumer_cancel_callbacks.add(self._on_cancelled)
+        channel.on_delivery = self._on_delivery
 
     async def serve(self, timeout_s: float) -> None:
         """Send verdicts until the consumer is gone, then raise."""
@@ -81,13 +83,15 @@ class Seat:
         self._closing.cancel()
         self._wake.set()
 
-    async def on_message(self, message: DeliveredMessage) -> None:
-        """aiormq runs this as a task per delivery, in order up to the first await: so there is none."""
+    async def unused(self, message: DeliveredMessage) -> None:
+        """aiormq wants a callback for `basic_consume`; a StraightChannel calls `_on_delivery` instead."""
+
+    def _on_delivery(self, frame: Basic.Deliver, header: ContentHeader, body: bytes) -> None:
         if self.gone:
             return
         subscription = self._subscription
-        tag = message.delivery_tag or 0
-        delivery = _delivery(message)
+        tag = frame.delivery_tag or 0
+        delivery = _delivery(frame, header, body)
         if not subscription.no_ack:
             self._unsettled[tag] = False
             delivery.settle = partial(self._settle, tag)
@@ -124,7 +128,7 @@ class Consumer:
         self._declare = declare or subscription.queue.exclusive
         self._next: int | None = None
         self._seat: Seat | None = None
-        self._channel: aiormq.Channel | None = None
+        self._channel: StraightChannel | None = None
         self._leaving = False
 
     async def live(self, session: Session, standing: Standing) -> None:
@@ -132,7 +136,7 @@ class Consumer:
         queue = self._subscription.queue
         if self._declare:
             await self._declare_queue(session)
-        channel = await session.channel(confirms=False)
+        channel = await session.straight_channel()
         first = self._first_offset()
         seat = Seat(channel, self._subscription, self._counters, first)
         consuming = False
@@ -142,7 +146,7 @@ class Consumer:
                     await channel.basic_qos(prefetch_count=self._subscription.prefetch)
                 await channel.basic_consume(
                     queue.name,
-                    seat.on_message,
+                    seat.unused,
                     no_ack=self._subscription.no_ack,
                     consumer_tag=queue.name,
                     arguments=None if queue.kind != "stream" else {OFFSET: "next" if first is None else first},
@@ -196,21 +200,21 @@ class Consumer:
         return self._next
 
 
-def _delivery(message: DeliveredMessage) -> Delivery:
-    properties = message.header.properties
+def _delivery(frame: Basic.Deliver, header: ContentHeader, body: bytes) -> Delivery:
+    properties = header.properties
     headers = properties.headers or {}
     offset = headers.get(OFFSET)
     return Delivery(
-        body=message.body,
+        body=body,
         type=properties.message_type or "",
         app_id=properties.app_id or "",
         user_id=properties.user_id,
         message_id=properties.message_id or "",
         correlation_id=properties.correlation_id or "",
         reply_to=properties.reply_to or "",
-        exchange=message.exchange or "",
-        routing_key=message.routing_key or "",
-        redelivered=bool(message.redelivered),
+        exchange=frame.exchange or "",
+        routing_key=frame.routing_key or "",
+        redelivered=bool(frame.redelivered),
         headers=headers,
         offset=offset if isinstance(offset, int) else None,
     )

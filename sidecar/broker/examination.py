@@ -19,7 +19,8 @@ from sidecar.broker.admin import answering_version, check_each
 from sidecar.broker.finding import Finding, Level, counts, critical
 from sidecar.broker.judging import judge, unseen
 from sidecar.broker.management import Survey, management_urls, survey, vhost_of
-from sidecar.broker.rights import Role, judge_rights
+from sidecar.broker.rights import judge_rights
+from sidecar.broker.users import Role
 
 EXAMINE_EVERY_S = 300.0
 """Between examinations of a running process, with up to a third more. Lower loads the broker with connections."""
@@ -41,7 +42,8 @@ log = logging.getLogger(__name__)
 class Question:
     """What to examine. `urls` and `management_url` hold passwords and are never printed.
 
-    `role` is what the user of `urls` is for; None compares his rights with no role. `starting` is true for a process
+    `role` is what the user of `urls` is for, and `name` the component's where it has one; None compares his rights with
+    no role. `starting` is true for a process
     that declares what is missing and does not look at dead letters.
     """
 
@@ -49,6 +51,7 @@ class Question:
     management_url: str | None = field(default=None, repr=False)
     strict: bool = False
     role: Role | None = None
+    name: str = ""
     starting: bool = False
     timeout_s: float = 5.0
 
@@ -67,7 +70,7 @@ async def examine(question: Question) -> list[Finding]:
         user=user,
         timeout_s=question.timeout_s,
     )
-    rights = judge_rights(seen, user, question.role) if isinstance(seen, Survey) else []
+    rights = judge_rights(seen, user, question.role, question.name) if isinstance(seen, Survey) else []
     return [*over_amqp, *judge(seen, version, strict=question.strict), *rights]
 
 

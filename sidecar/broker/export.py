@@ -1,33 +1,25 @@
 """The topology as files for RabbitMQ and its operators: `topology/` in the repository is this module's output.
 
-Owns the shape of definitions.json and the roles' rights. Deterministic: the same code writes the same bytes.
+Owns the shape of the files; the rights are `users.py`'s. Deterministic: the same code writes the same bytes.
 """
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sidecar.broker.topology import (
-    COMMANDS,
-    CONTROL,
-    DEAD_LETTER,
-    DEAD_LETTERS_QUEUE,
-    EVENTS,
-    EXCHANGES,
-    HEALTH,
-    HEALTH_HISTORY_STREAM,
-    JOURNAL_STREAM,
-    ORDERS,
-    QUEUES,
-    RECONCILER_QUEUE,
-    SNAPSHOT_STREAM,
-    queue_arguments,
-)
+from sidecar.broker.topology import EXCHANGES, JOURNAL_STREAM, QUEUES, SNAPSHOT_STREAM, queue_arguments
+from sidecar.broker.users import ROLES, Rights, User, rights, user_definitions
 
 V4 = (4, 0)
 V3 = (3, 10)
 VHOST = "/"
+RETENTION: dict[str, dict[str, str | int]] = {
+    JOURNAL_STREAM: {"max-age": "30D", "stream-max-segment-size-bytes": 100_000_000},
+    SNAPSHOT_STREAM: {"max-length-bytes": 2_000_000_000, "stream-max-segment-size-bytes": 50_000_000},
+}
+"""How long streams are kept, as policies: a policy can be changed later, an argument of a queue never."""
 
 
 def definitions(version: tuple[int, int] = V4, vhost: str = VHOST) -> dict[str, Any]:
@@ -59,49 +51,26 @@ def definitions(version: tuple[int, int] = V4, vhost: str = VHOST) -> dict[str, 
     }
 
 
-def permissions() -> dict[str, Any]:
-    """For each role, what its user may configure, write and read, as RabbitMQ's regular expressions.
-
-    Writing to the default exchange (answers to reply queues, the journal) is the permission to write `amq.default`.
-    """
-    exchanges = [each.name for each in EXCHANGES]
-    durable = [each.name for each in QUEUES]
-    own = ["sidecar.control.", "sidecar.reply.", "sidecar.events.", "sidecar.heartbeats."]
+def policies(vhost: str = VHOST) -> dict[str, Any]:
+    """What RabbitMQ imports to delete what is old. A file of its own, because without it everything is kept."""
     return {
-        "arbiter": _role(
-            "grants leases, verifies orders, writes the journal",
-            configure=_regex(exchanges + durable, own),
-            write=_regex(["amq.default", *exchanges, *durable], own),
-            read=_regex([*exchanges, *durable], own),
-        ),
-        "auditor": _role(
-            "reads the journal and the events, changes nothing",
-            configure=_regex([], ["sidecar.events."]),
-            write=_regex([], ["sidecar.events."]),
-            read=_regex([EVENTS, JOURNAL_STREAM, SNAPSHOT_STREAM, HEALTH_HISTORY_STREAM], ["sidecar.events."]),
-        ),
-        "component": _role(
-            "a sidecar: heartbeats, order intents and reports, halts",
-            configure=_regex([], ["sidecar.control.", "sidecar.reply.", "sidecar.events."]),
-            write=_regex(
-                ["amq.default", HEALTH, CONTROL, ORDERS, DEAD_LETTER],
-                ["sidecar.control.", "sidecar.reply.", "sidecar.events."],
-            ),
-            read=_regex([CONTROL, EVENTS], ["sidecar.control.", "sidecar.reply.", "sidecar.events."]),
-        ),
-        "operator": _role(
-            "halts, resumes, fails over, looks, and sends dead letters back or puts them away",
-            configure=_regex([], ["sidecar.reply.", "sidecar.events."]),
-            write=_regex([CONTROL, COMMANDS, EVENTS, HEALTH, ORDERS], ["sidecar.reply.", "sidecar.events."]),
-            read=_regex([EVENTS, DEAD_LETTERS_QUEUE], ["sidecar.reply.", "sidecar.events."]),
-        ),
-        "reconciler": _role(
-            "asks venues and hands their evidence to the arbiter",
-            configure=_regex([RECONCILER_QUEUE], ["sidecar.reply.", "sidecar.events."]),
-            write=_regex([ORDERS, DEAD_LETTER, RECONCILER_QUEUE], ["sidecar.reply.", "sidecar.events."]),
-            read=_regex([ORDERS, EVENTS, RECONCILER_QUEUE], ["sidecar.reply.", "sidecar.events."]),
-        ),
+        "policies": [
+            {
+                "vhost": vhost,
+                "name": f"retention of {stream}",
+                "pattern": f"^{re.escape(stream)}$",
+                "apply-to": "queues",
+                "definition": definition,
+                "priority": 0,
+            }
+            for stream, definition in sorted(RETENTION.items())
+        ]
     }
+
+
+def permissions() -> dict[str, Any]:
+    """For each role, what its user may do, as RabbitMQ's regular expressions; NAME stands for the user's own name."""
+    return {role: _plain(rights(role, "NAME", "NAME")) for role in ROLES}
 
 
 def files() -> Mapping[str, str]:
@@ -110,7 +79,13 @@ def files() -> Mapping[str, str]:
         "definitions.json": _text(definitions(V4)),
         "definitions-3.10.json": _text(definitions(V3)),
         "permissions.json": _text(permissions()),
+        "policies.json": _text(policies()),
     }
+
+
+def users_file(users: Sequence[User], *, vhost: str, passwords: Mapping[str, str]) -> str:
+    """The users of one installation, for RabbitMQ to import beside the definitions: hashes, and no password."""
+    return _text(user_definitions(users, vhost=vhost, passwords=passwords))
 
 
 def write(folder: Path) -> list[Path]:
@@ -128,18 +103,15 @@ def _durable(name: str, vhost: str, **fields: Any) -> dict[str, Any]:
     return {"name": name, "vhost": vhost, "durable": True, "auto_delete": False, **fields}
 
 
-def _role(what: str, *, configure: str, write: str, read: str) -> dict[str, str]:
-    return {"what": what, "configure": configure, "write": write, "read": read}
-
-
-def _regex(names: list[str], prefixes: list[str]) -> str:
-    """Anchored: these names, and everything that begins with these prefixes; nothing for neither."""
-    parts = [_quoted(each) for each in sorted(set(names))] + [_quoted(each) + ".+" for each in sorted(set(prefixes))]
-    return f"^({'|'.join(parts)})$" if parts else "^$"
-
-
-def _quoted(name: str) -> str:
-    return name.replace(".", r"\.")
+def _plain(held: Rights) -> dict[str, Any]:
+    topics = {exchange: {"write": write, "read": read} for exchange, (write, read) in held.topics.items()}
+    return {
+        "what": held.what,
+        "configure": held.configure,
+        "write": held.write,
+        "read": held.read,
+        "topics": topics,
+    }
 
 
 def _text(value: Any) -> str:

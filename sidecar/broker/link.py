@@ -19,6 +19,7 @@ from yarl import URL
 
 from sidecar.broker.interface import BrokerInfo
 from sidecar.broker.standing import Lost, Standing, describe, heed_cancellation
+from sidecar.broker.straight import StraightChannel
 
 CLOSE_S = 2.0
 """An orderly goodbye gets this long; then the socket is aborted."""
@@ -77,6 +78,11 @@ class Session:
         async with asyncio.timeout(self.timeout_s):
             channel = await self.connection.channel(publisher_confirms=confirms, frame_buffer_size=FRAMES_MAX)
         return cast(aiormq.Channel, channel)
+
+    async def straight_channel(self) -> StraightChannel:
+        """A new channel to consume on."""
+        async with asyncio.timeout(self.timeout_s):
+            return await StraightChannel.open_on(self.connection, FRAMES_MAX)
 
     async def declare(self, work: Callable[[aiormq.Channel], Awaitable[None]], *, needed: bool = False) -> None:
         """Declare something on a channel of its own, because a refusal closes it.
@@ -241,6 +247,12 @@ class Link:
             async with asyncio.timeout(self._reach.connect_timeout_s):
                 connection = await aiormq.connect(wanted, context=self._reach.ssl_context, transport_factory=transport)
                 await connection.ready()
+        except (aiormq.ProbableAuthenticationError, aiormq.AuthenticationError) as error:
+            transport.abort()
+            raise Lost(
+                f"{url.host}:{url.port or ''} refuses user {url.user or 'guest'!r}: {describe(error)}; see that the "
+                "user exists, and its password or certificate"
+            ) from error
         except Exception as error:
             transport.abort()
             raise Lost(f"{url.host}:{url.port or ''} cannot be reached: {describe(error)}") from error

@@ -6,6 +6,7 @@ and 4.0; statistics (memory, policies of a queue) come up to ten seconds after a
 may be absent.
 """
 
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,6 +19,8 @@ from sidecar.broker.topology import QUEUES
 
 PORT: Final = 15672
 PORT_TLS: Final = 15671
+CERTIFICATES: Final = ("cafile", "certfile", "keyfile")
+"""The parameters of an AMQP URL that name PEM files; they serve the API at the same host too."""
 ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
 """More is not read. Higher admits clusters of more nodes; one node takes about 10 KB."""
 
@@ -35,13 +38,14 @@ class Unseen:
 class Survey:
     """All answers of one look. `queues` has those of ours that exist; `alarms` one sentence for each in force.
 
-    `rights` are configure, write and read of the user we connect as; `tags` are his.
+    `rights` are configure, write and read of the user we connect as, `topics` his topic permissions; `tags` are his.
     """
 
     nodes: Sequence[Json] | Unseen
     queues: Mapping[str, Json] | Unseen
     alarms: Sequence[str] | Unseen
     rights: Json | Unseen
+    topics: Sequence[Json] | Unseen = ()
     tags: Sequence[str] | Unseen
     guest: bool | Unseen
 
@@ -59,6 +63,7 @@ def management_urls(amqp_urls: Sequence[str], given: str | None) -> list[str]:
                 password=each.password or "guest",
                 host=each.host or "127.0.0.1",
                 port=PORT_TLS if each.scheme == "amqps" else PORT,
+                query={name: each.query[name] for name in CERTIFICATES if name in each.query},
             )
         )
         for each in urls
@@ -79,16 +84,26 @@ async def survey(urls: Sequence[str], *, vhost: str, user: str, timeout_s: float
         auth = (parsed.user or "guest", parsed.password or "guest")
         base = str(parsed.with_user(None).with_path("/api/"))
         try:
-            async with httpx.AsyncClient(base_url=base, auth=auth, timeout=timeout_s, trust_env=False) as client:
+            verify = _trust(parsed)
+            async with httpx.AsyncClient(
+                base_url=base, auth=auth, timeout=timeout_s, trust_env=False, verify=verify
+            ) as client:
                 asker = _Asker(client)
                 told = await asker.ask("whoami")
                 if isinstance(told, Unseen):
                     whys.append(f"{where} {told.why}")
                     continue
                 return await _survey(asker, told, vhost, user, auth[0])
-        except (httpx.InvalidURL, ValueError) as error:
+        except (httpx.InvalidURL, ValueError, OSError) as error:
             whys.append(f"{where} {error}")
     return Unseen("; ".join(whys)[:400])
+
+
+def _trust(url: URL) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=url.query.get("cafile"))
+    if certificate := url.query.get("certfile"):
+        context.load_cert_chain(certificate, url.query.get("keyfile"))
+    return context
 
 
 class _Asker:
@@ -129,6 +144,7 @@ async def _survey(asker: _Asker, told: Any, vhost: str, user: str, asked_as: str
         queues=await _queues(asker, place),
         alarms=_alarms(await asker.ask("health/checks/alarms", also=(503,))),
         rights=_table(await asker.ask(f"permissions/{place}/{quote(user, safe='')}", also=(404,))),
+        topics=_topics(await asker.ask(f"topic-permissions/{place}/{quote(user, safe='')}", also=(404,))),
         tags=_tags(who),
         guest=guest if isinstance(guest, Unseen) else guest is not None,
     )
@@ -157,6 +173,14 @@ def _table(answer: Any) -> Json | Unseen:
     if isinstance(answer, Unseen):
         return answer
     return answer if isinstance(answer, dict) else {}
+
+
+def _topics(answer: Any) -> Sequence[Json] | Unseen:
+    """A user without any topic permission is a 404 or an empty list, and may use every routing key."""
+    if isinstance(answer, Unseen):
+        return answer
+    rows = answer if isinstance(answer, list) else [answer]
+    return [each for each in rows if isinstance(each, dict)]
 
 
 def _tags(answer: Any) -> Sequence[str] | Unseen:

@@ -4,7 +4,7 @@ Owns names and arguments. It must not open a connection. Arguments that depend o
 resolved by `queue_arguments(spec, version)`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 HEALTH = "sidecar.health"
@@ -12,6 +12,7 @@ CONTROL = "sidecar.control"
 ORDERS = "sidecar.orders"
 COMMANDS = "sidecar.commands"
 EVENTS = "sidecar.events"
+ANSWERS = "sidecar.answers"
 DEAD_LETTER = "sidecar.dead-letter"
 
 ARBITER_QUEUE = "sidecar.arbiter"
@@ -52,9 +53,10 @@ class QueueSpec:
 EXCHANGES: tuple[ExchangeSpec, ...] = (
     ExchangeSpec(HEALTH, "topic", "heartbeats (transient) and health reports (persistent)"),
     ExchangeSpec(CONTROL, "fanout", "halts and control states, to every sidecar"),
-    ExchangeSpec(ORDERS, "topic", "order intents, reports, drop copies and evidence"),
+    ExchangeSpec(ORDERS, "topic", "order intents, reports, drop copies, evidence and reports on measures"),
     ExchangeSpec(COMMANDS, "topic", "operators' requests, to the arbiter"),
     ExchangeSpec(EVENTS, "topic", "decided facts, for everyone else"),
+    ExchangeSpec(ANSWERS, "topic", "sidecars' acknowledgements, to whoever asked for them, by the name of its queue"),
     ExchangeSpec(DEAD_LETTER, "fanout", "what could not be understood, with the reason"),
 )
 
@@ -66,6 +68,7 @@ QUEUES: tuple[QueueSpec, ...] = (
             (ORDERS, "intent.#"),
             (ORDERS, "report.#"),
             (ORDERS, "evidence.#"),
+            (ORDERS, "measures.#"),
             (COMMANDS, "#"),
         ),
         single_active_consumer=True,
@@ -88,18 +91,38 @@ QUEUES: tuple[QueueSpec, ...] = (
 
 
 def control_queue(component: str, run: str) -> QueueSpec:
-    """A sidecar's own queue on the control fanout."""
-    return QueueSpec(f"sidecar.control.{component}.{run}", "classic", ((CONTROL, ""),), exclusive=True, length_max=1000)
+    """A sidecar's own queue on the control fanout, and the key under which its own word comes round to it."""
+    bindings = ((CONTROL, ""), (HEALTH, roundtrip_key(component, run)))
+    return QueueSpec(f"sidecar.control.{component}.{run}", "classic", bindings, exclusive=True, length_max=1000)
+
+
+def roundtrip_key(owner: str, run: str) -> str:
+    """The routing key of a process's messages to itself, on an exchange that it writes to anyway."""
+    return f"roundtrip.{owner}.{run}"
 
 
 def reply_queue(owner: str, run: str) -> QueueSpec:
-    """A process's own queue for answers, reached through the default exchange."""
+    """A process's own queue for arbiters' answers, reached through the default exchange."""
     return QueueSpec(f"{REPLY_PREFIX}{owner}.{run}", "classic", exclusive=True, length_max=100_000)
+
+
+def issuer_queue(user: str, run: str) -> QueueSpec:
+    """The queue for answers of somebody who stops others: sidecars, which may not write to queues, reach it too.
+
+    It is named after the broker's user, so that an operator's rights hold for it and for no other operator's.
+    """
+    plain = reply_queue(f"operator-{user}", run)
+    return replace(plain, bindings=((ANSWERS, plain.name),))
 
 
 def takes_replies(queue: str) -> bool:
     """Whether a `reply_to` names a queue for answers; anything else, the journal above all, gets none."""
     return queue.startswith(REPLY_PREFIX)
+
+
+def is_reply_queue_of(owner: str, queue: str) -> bool:
+    """Whether the queue for answers is this owner's, in any of its runs."""
+    return queue.rpartition(".")[0] == f"{REPLY_PREFIX}{owner}"
 
 
 def heartbeat_queue(arbiter: str, run: str) -> QueueSpec:

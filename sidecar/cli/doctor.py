@@ -14,7 +14,7 @@ import typer
 from sidecar.broker.examination import examine
 from sidecar.broker.finding import Finding
 from sidecar.broker.interface import BrokerError
-from sidecar.broker.rights import Role
+from sidecar.broker.users import Role
 from sidecar.cli.findings import show
 from sidecar.cli.graph import broker_question, operator_at, read_settings
 from sidecar.cli.options import ConfigOption, JsonOption, TimeoutOption, actor_or_default

@@ -16,7 +16,7 @@ from sidecar.client.operator import NoAnswer, Refused
 from sidecar.config.errors import ConfigError
 from sidecar.demo.brokers import BrokerNotFound
 from sidecar.gate.layout import GateError
-from sidecar.journal.archive_tables import ArchiveAway, ArchiveError
+from sidecar.journal.archive_errors import ArchiveAway, ArchiveError
 from sidecar.telemetry.logs import mask_credentials
 from sidecar.telemetry.serving import CannotListen
 
@@ -30,7 +30,11 @@ class ExitCode(IntEnum):
     BY_DEADLINE = 3
     UNKNOWN = 4
     JOURNAL = 5
+    STATE_DIFFERS = 6
+    JOURNAL_REPLACED = 7
     BROKER = 8
+    INCOMPLETE = 9
+    PROPOSED = 10
     DEFECT = 70
 
 
@@ -38,10 +42,14 @@ MEANINGS: Final = {
     ExitCode.OK: "done",
     ExitCode.NO: "the answer is no: refused, a critical finding, a step that did not happen",
     ExitCode.USAGE: "wrong command line or configuration",
-    ExitCode.BY_DEADLINE: "halt: a silent holder's gate closes by its own deadline, which is printed",
+    ExitCode.BY_DEADLINE: "halt and its kin: a silent holder's gate closes by its own deadline, which is printed",
     ExitCode.UNKNOWN: "the broker or the arbiter did not answer, so the outcome is unknown",
     ExitCode.JOURNAL: "arbiter: the journal has a record that this version does not know",
+    ExitCode.STATE_DIFFERS: "arbiter, compare: an arbiter folded another state from the journal than the others",
+    ExitCode.JOURNAL_REPLACED: "arbiter: the journal was replaced, or lacks a part",
     ExitCode.BROKER: "broker.strict: the broker has a critical finding, so the process did not start",
+    ExitCode.INCOMPLETE: "kill, flatten, shutdown: the gates are closed, and measures are not complete",
+    ExitCode.PROPOSED: "resume: proposed, and nothing is lifted until another operator asks for it too",
     ExitCode.DEFECT: "a defect of ours; run it again with --debug",
 }
 """`sidecar run -- COMMAND` ends with the exit code of COMMAND, as a shell gives it."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sidecar.broker.examination import Question
 from sidecar.broker.rabbit import RabbitBroker
-from sidecar.broker.rights import Role
+from sidecar.broker.users import Role
 from sidecar.client.operator import Operator
 from sidecar.config.errors import ConfigError
 from sidecar.config.load import load_settings
@@ -68,6 +68,7 @@ def broker_question(settings: Settings, role: Role | None, *, starting: bool = F
         management_url=broker.management_url.get_secret_value() if broker.management_url else None,
         strict=broker.strict,
         role=role,
+        name=settings.component.name if role == "component" and settings.component else "",
         starting=starting,
     )
 
@@ -76,7 +77,7 @@ def broker_question(settings: Settings, role: Role | None, *, starting: bool = F
 async def operator_at(settings: Settings, actor: str, timeout_s: float) -> AsyncIterator[Operator]:
     """An operator with a connection that stands. Raises BrokerAway when there is none within `timeout_s`."""
     broker = build_broker(settings, f"operator {actor}")
-    operator = Operator(broker, actor)
+    operator = Operator(broker, actor, settings.security.senders())
     await broker.start()
     try:
         await broker.wait_ready(timeout_s)

@@ -4,7 +4,9 @@ Owns the verdict and its words. It must not send anything; the facts are the ope
 
 | verdict     | exit  | when                                                                                      |
 |-------------|-------|-------------------------------------------------------------------------------------------|
-| closed      | 0     | journaled, and every sidecar acknowledged; or those that did not hold no lease            |
+| closed      | 0     | journaled, and every sidecar acknowledged; or those that did not hold no lease; and every |
+|             |       | measure is complete, where the halt has measures                                          |
+| incomplete  | 9     | closed as above; a measure is not complete, or the arbiter has not said so                |
 | by_deadline | 3     | journaled; somebody silent held a lease, which ends (or has ended) by a known time        |
 | unknown     | 4     | the arbiter did not confirm the halt, or did not say who there is                         |
 
@@ -12,17 +14,20 @@ A silent sidecar's lease is as the leader last granted it. Leases granted after 
 version, so their holders close; that is why the time only ever runs out.
 """
 
+from statistics import median
 from typing import Final, Literal
 
 import msgspec
 
 from sidecar.cli.errors import ExitCode
-from sidecar.client.operator import HaltProgress
+from sidecar.cli.measures_count import ComponentMeasures, components_of, measure_sentences
+from sidecar.client.halt_progress import HaltProgress
 from sidecar.messages.events import SidecarStatus
 
-Verdict = Literal["closed", "by_deadline", "unknown"]
+Verdict = Literal["closed", "incomplete", "by_deadline", "unknown"]
 EXIT_CODES: Final[dict[Verdict, ExitCode]] = {
     "closed": ExitCode.OK,
+    "incomplete": ExitCode.INCOMPLETE,
     "by_deadline": ExitCode.BY_DEADLINE,
     "unknown": ExitCode.UNKNOWN,
 }
@@ -46,9 +51,11 @@ class SilentSidecar(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HaltOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """`sidecar halt --json`. `sidecars` is how many the leader knows, None while it has not said.
+    """`--json` of halt and its kin. `sidecars` is how many the leader knows, None while it has not said.
 
-    `answer` is the arbiter's own word on the halt, empty while there is none.
+    `answer` is the arbiter's own word on the halt, empty while there is none; `p50_ms` and `max_ms` are of `closed`,
+    None without one. `components` are those that the measures concern; `incomplete` how many the arbiter has not found
+    complete, None while it has not said.
     """
 
     halt_id: str
@@ -59,9 +66,15 @@ class HaltOutcome(msgspec.Struct, frozen=True, kw_only=True):
     answer: str
     sidecars: int | None
     closed: tuple[ClosedGate, ...]
+    p50_ms: float | None
+    max_ms: float | None
     not_in_scope: tuple[str, ...]
     silent: tuple[SilentSidecar, ...]
     trouble: str
+    measures: tuple[str, ...] = ()
+    components: tuple[ComponentMeasures, ...] = ()
+    concerned: int | None = None
+    incomplete: int | None = None
 
 
 class HaltCount:
@@ -86,6 +99,8 @@ class HaltCount:
 def outcome_of(progress: HaltProgress, roster_age_ns: int) -> HaltOutcome:
     """The verdict. `roster_age_ns` is how long ago the leader said who there is."""
     silent = tuple(_silent(each, roster_age_ns) for each in progress.missing)
+    after_ms = [(each.closed_ns - progress.issued_ns) / 1e6 for each in progress.closed]
+    standing = progress.standing
     journaled = progress.journaled is not None and progress.journaled.ok
     return HaltOutcome(
         halt_id=progress.halt.halt_id,
@@ -100,25 +115,32 @@ def outcome_of(progress: HaltProgress, roster_age_ns: int) -> HaltOutcome:
                 component=each.component,
                 incarnation=each.incarnation,
                 trading_state=each.trading_state.name,
-                after_ms=(each.closed_ns - progress.issued_ns) / 1e6,
+                after_ms=took_ms,
             )
-            for each in progress.closed
+            for each, took_ms in zip(progress.closed, after_ms, strict=True)
         ),
+        p50_ms=median(after_ms) if after_ms else None,
+        max_ms=max(after_ms, default=None),
         not_in_scope=tuple(sorted(each.component for each in progress.accepted.values() if not each.in_scope)),
         silent=silent,
         trouble=_trouble(progress, journaled),
+        measures=progress.halt.measures,
+        components=components_of(progress) if progress.halt.measures else (),
+        concerned=standing.concerned_count if standing else None,
+        incomplete=standing.incomplete_count if standing else None,
     )
 
 
 def sentences(outcome: HaltOutcome) -> list[str]:
     """The outcome for a person, the most important first."""
-    acknowledged = len(outcome.closed)
     total = "an unknown number" if outcome.sidecars is None else str(outcome.sidecars - len(outcome.not_in_scope))
-    last = f", the last after {outcome.closed[-1].after_ms:.1f} ms" if outcome.closed else ""
-    lines = [f"{acknowledged} of {total} gates closed{last}"]
+    times = "" if outcome.p50_ms is None else f" (p50 {outcome.p50_ms:.1f} ms, max {outcome.max_ms:.1f} ms)"
+    lines = [f"closed {len(outcome.closed)} of {total}{times}"]
     if outcome.not_in_scope:
         lines.append(f"not in scope: {', '.join(outcome.not_in_scope)}")
     lines.extend(_silence(each) for each in outcome.silent)
+    if outcome.measures:
+        lines.extend(measure_sentences(outcome.measures, outcome.components, outcome.concerned))
     if outcome.verdict == "unknown":
         lines.append(f"the outcome is not known: {outcome.trouble or 'not everybody answered in time'}")
     lines.append(outcome.answer or f"halt {outcome.halt_id} is not known to be journaled")
@@ -128,7 +150,9 @@ def sentences(outcome: HaltOutcome) -> list[str]:
 def _verdict(progress: HaltProgress, journaled: bool) -> Verdict:
     if not journaled or progress.roster is None:
         return "unknown"
-    return "by_deadline" if any(each.lease_left_ns for each in progress.missing) else "closed"
+    if any(each.lease_left_ns for each in progress.missing):
+        return "by_deadline"
+    return "closed" if progress.completed else "incomplete"
 
 
 def _trouble(progress: HaltProgress, journaled: bool) -> str:

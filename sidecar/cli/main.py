@@ -1,42 +1,61 @@
-"""The command `sidecar`: puts the commands together.
+"""The command `sidecar`: puts the commands together, or as many of them as are called.
 
 Owns the list of commands and the options of the root. It must not do what a command does.
 """
 
+import importlib
 import logging
-from typing import Annotated
+import os
+import sys
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
 
 import typer
 
 from sidecar import __version__
-from sidecar.cli import (
-    archive,
-    demo,
-    doctor,
-    explain,
-    halt,
-    history,
-    operator,
-    pause,
-    processes,
-    simulate,
-    status,
-    switchover,
-)
-from sidecar.cli.audit import build_audit
-from sidecar.cli.configuration import build_config
-from sidecar.cli.dead_letters import build_dead_letters
 from sidecar.cli.errors import MEANINGS, PlainErrors
-from sidecar.cli.group import build_group
-from sidecar.cli.schemas import build_schemas
-from sidecar.cli.topology import build_topology
 from sidecar.telemetry.logs import configure_logs
 
 EPILOG = "Exit codes: " + "; ".join(f"{code.value} {text}" for code, text in MEANINGS.items()) + ". See docs/cli.md."
+COMMANDS: Final[Mapping[str, str]] = {
+    "run": "processes.run",
+    "arbiter": "processes.arbiter",
+    "reconcile": "processes.reconcile",
+    "archive": "archive.archive",
+    "status": "status.status",
+    "compare": "compare.compare",
+    "halt": "halt.halt",
+    "kill": "emergency.kill",
+    "flatten": "emergency.flatten",
+    "shutdown": "emergency.shutdown",
+    "resume": "operator.resume",
+    "explain": "explain.explain",
+    "history": "history.history",
+    "failover": "operator.failover",
+    "switchover": "switchover.switchover",
+    "drain": "switchover.drain",
+    "pause": "pause.pause",
+    "unpause": "pause.unpause",
+    "resolve-difference": "differences.resolve_difference",
+    "doctor": "doctor.doctor",
+    "simulate": "simulate.simulate_command",
+    "demo": "demo.demo",
+    "version": "main.version",
+}
+"""Each command's module and function. Only the one that is called is imported: a halt must not wait for the others."""
+GROUPS: Final[Mapping[str, str]] = {
+    "audit": "audit.build_audit",
+    "dead-letters": "dead_letters.build_dead_letters",
+    "group": "group.build_group",
+    "topology": "topology.build_topology",
+    "schemas": "schemas.build_schemas",
+    "config": "configuration.build_config",
+}
+"""The same for groups of commands; the function makes the group."""
 
 
-def build_app() -> typer.Typer:
-    """All commands, ready to be called."""
+def build_app(only: str = "") -> typer.Typer:
+    """All commands, or the one of this name, ready to be called."""
     app = typer.Typer(
         name="sidecar",
         cls=PlainErrors,
@@ -46,30 +65,12 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_root)
-    app.command()(processes.run)
-    app.command()(processes.arbiter)
-    app.command()(processes.reconcile)
-    app.command()(archive.archive)
-    app.command()(status.status)
-    app.command()(halt.halt)
-    app.command()(operator.resume)
-    app.command()(explain.explain)
-    app.command()(history.history)
-    app.command()(operator.failover)
-    app.command()(switchover.switchover)
-    app.command()(switchover.drain)
-    app.command()(pause.pause)
-    app.command()(pause.unpause)
-    app.command()(doctor.doctor)
-    app.add_typer(build_audit(), name="audit")
-    app.add_typer(build_dead_letters(), name="dead-letters")
-    app.add_typer(build_group(), name="group")
-    app.add_typer(build_topology(), name="topology")
-    app.add_typer(build_schemas(), name="schemas")
-    app.add_typer(build_config(), name="config")
-    app.command("simulate")(simulate.simulate_command)
-    app.command()(demo.demo)
-    app.command()(version)
+    for name, place in COMMANDS.items():
+        if only in ("", name):
+            app.command(name)(_at(place))
+    for name, place in GROUPS.items():
+        if only in ("", name):
+            app.add_typer(_at(place)(), name=name)
     return app
 
 
@@ -80,7 +81,14 @@ def version() -> None:
 
 def main() -> None:
     """Entry point of the console script and of `python -m sidecar.cli.main`."""
-    build_app()()
+    called = next((each for each in sys.argv[1:] if not each.startswith("-")), "")
+    completing = any(each.endswith("_COMPLETE") for each in os.environ)
+    build_app(called if called in {*COMMANDS, *GROUPS} and not completing else "")()
+
+
+def _at(place: str) -> Any:
+    module, _, function = place.partition(".")
+    return getattr(importlib.import_module(f"sidecar.cli.{module}"), function)
 
 
 def _root(

@@ -4,7 +4,7 @@ Owns the two commands. Whether the caller is an operator is decided by the arbit
 """
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -23,6 +23,9 @@ from sidecar.cli.output import console, print_json
 from sidecar.client.operator import Operator
 from sidecar.messages.control import CommandResult
 
+PROPOSED: Final = "PROPOSED"
+"""The arbiter's code for a resume that needs another operator's."""
+
 
 def resume(
     reason: ReasonOption,
@@ -37,7 +40,8 @@ def resume(
 ) -> None:
     """Lift one halt by its id, or all of them; gates open by themselves afterwards, where nothing else closes them.
 
-    Exit codes: 0 lifted; 1 refused, with the reason; 4 no arbiter answered.
+    Where two operators are needed (security.resume_operators) the first one only proposes: nothing is lifted. Exit
+    codes: 0 lifted; 1 refused, with the reason; 4 no arbiter answered; 10 proposed.
     """
     if bool(halt_id) is all_halts:
         raise typer.BadParameter("name one halt, or say --all", param_hint="HALT_ID")
@@ -84,7 +88,14 @@ def end_with(results: list[CommandResult], as_json: bool, *, nothing: str = "") 
         print_json(results)
     else:
         for each in results:
-            console(stderr=not each.ok).print(each.text, markup=False)
+            proposed = f"{PROPOSED}, not lifted: " if each.code == PROPOSED else ""
+            console(stderr=not each.ok).print(f"{proposed}{each.text}", markup=False)
         if not results:
             console().print(nothing)
-    raise typer.Exit(ExitCode.OK if all(each.ok for each in results) else ExitCode.NO)
+    raise typer.Exit(_code(results))
+
+
+def _code(results: list[CommandResult]) -> ExitCode:
+    if not all(each.ok or each.code == PROPOSED for each in results):
+        return ExitCode.NO
+    return ExitCode.PROPOSED if any(each.code == PROPOSED for each in results) else ExitCode.OK

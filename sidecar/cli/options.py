@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from sidecar.core.ladder import scope_problem
+
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", "-c", metavar="FILE", help="TOML or JSON; without it only SIDECAR_* variables are read."),
@@ -24,6 +26,20 @@ ActorOption = Annotated[
     str, typer.Option("--actor", metavar="NAME", help="Who is named in the journal. Default: user@host.")
 ]
 
+ScopesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--scope",
+        metavar="SCOPE",
+        help="'all' (the default) or KIND:NAME with KIND one of group, component, venue, account, symbol, strategy. "
+        "Repeatable.",
+    ),
+]
+WaitOption = Annotated[
+    bool,
+    typer.Option("--wait/--no-wait", help="Count until all is done, or end as soon as the arbiter has journaled it."),
+]
+
 
 def actor_or_default(given: str) -> str:
     """`given`, or the user of this process at this host."""
@@ -34,6 +50,14 @@ def actor_or_default(given: str) -> str:
     except (KeyError, OSError):  # A container may run under a number that has no name.
         user = str(os.getuid())
     return f"{user}@{socket.gethostname()}"
+
+
+def require_scopes(given: list[str] | None) -> tuple[str, ...]:
+    """The scopes, `all` where none is given. BadParameter for one that names nothing."""
+    scopes = tuple(given or ("all",))
+    if problem := next(filter(None, map(scope_problem, scopes)), ""):
+        raise typer.BadParameter(problem, param_hint="--scope")
+    return scopes
 
 
 def require_reason(reason: str) -> str:

@@ -14,9 +14,9 @@ PLAIN_WIDTH: Final = 160
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console on the present stdout or stderr."""
-    found = Console(stderr=stderr, highlight=False, soft_wrap=False)
-    return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=PLAIN_WIDTH)
+    """A console on the present stdout or stderr. Text is shown as it is: a reason may hold square brackets."""
+    found = Console(stderr=stderr, highlight=False, markup=False, soft_wrap=False)
+    return found if found.is_terminal else Console(stderr=stderr, highlight=False, markup=False, width=PLAIN_WIDTH)
 
 
 def print_json(value: Any) -> None:

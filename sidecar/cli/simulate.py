@@ -43,6 +43,10 @@ def simulate_command(
     ] = None,
     arbiters: Annotated[int, typer.Option("--arbiters", min=1, max=9, help="How many arbiters.")] = 2,
     faults: Annotated[int, typer.Option("--faults-per-minute", min=0, max=600, help="Faults per minute.")] = 12,
+    halts: Annotated[int, typer.Option("--halts-per-minute", min=0, max=600, help="Halts per minute.")] = 2,
+    orders: Annotated[
+        int, typer.Option("--orders-per-minute", min=0, max=600, help="Orders per minute of each holder.")
+    ] = 0,
     processes: Annotated[
         int, typer.Option("--processes", min=0, max=256, help="Processes to use; 0 is one per core.")
     ] = 0,
@@ -62,6 +66,9 @@ def simulate_command(
         detection=settings.detection.to_core(),
         failovers_per_hour_max=settings.arbiter.failovers_per_hour_max,
         faults_per_minute=faults,
+        halts_per_minute=halts,
+        orders_per_minute=orders,
+        resume_operators=settings.security.resume_operators,
     )
     if replayed is not None:
         _replay(scenario, replayed)
@@ -72,7 +79,7 @@ def simulate_command(
     if json:
         print_json(report.as_json())
     else:
-        again = f"sidecar simulate {_same_options(config, arbiters, faults)}--replay"
+        again = f"sidecar simulate {_same_options(config, scenario)}--replay"
         _print(report, again)
     raise typer.Exit(ExitCode.NO if report.violations else ExitCode.OK)
 
@@ -121,21 +128,27 @@ def _example() -> tuple[GroupPlan, ...]:
     return (plan_group(EXAMPLE, Mode.ACTIVE_PASSIVE, (f"{EXAMPLE}-a", f"{EXAMPLE}-b")),)
 
 
-def _same_options(config: Path | None, arbiters: int, faults: int) -> str:
+def _same_options(config: Path | None, scenario: Scenario) -> str:
     named = f"--config {shlex.quote(str(config))} " if config is not None else ""
-    return f"{named}--arbiters {arbiters} --faults-per-minute {faults} "
+    rates = (
+        f"--faults-per-minute {scenario.faults_per_minute} --halts-per-minute {scenario.halts_per_minute} "
+        f"--orders-per-minute {scenario.orders_per_minute} "
+    )
+    return f"{named}--arbiters {scenario.arbiters} {rates}"
 
 
 def _print(report: Report, again: str) -> None:
     causes = ", ".join(f"{count} {cause}" for cause, count in report.failovers_by_cause.items())
-    typer.echo(f"{report.hours:.2f} virtual hours in {report.runs} runs, {report.faults} faults")
+    typer.echo(f"{report.hours:.2f} virtual hours in {report.runs} runs, {report.faults} faults, {report.halts} halts")
+    if report.orders:
+        typer.echo(f"{report.orders} orders granted")
     typer.echo(f"{report.failovers} failovers{f': {causes}' if causes else ''}")
     if report.failover_times_ms:
         typer.echo("from a holder's last sign of life to the next one's open gate:")
         typer.echo("  " + ", ".join(f"{name} {value:.0f} ms" for name, value in report.failover_ms().items()))
         for line in as_text(report.failover_times_ms):
             typer.echo(line)
-    typer.echo(f"{report.no_holder_seconds:.1f} s with no holder, summed over slots, halts left out")
+    typer.echo(f"{report.no_holder_seconds:.1f} s with no holder, summed over slots")
     typer.echo(f"{len(report.violations)} broken promises")
     for each in report.violations:
         typer.echo(f"seed {each.seed} at {each.at_ns / 1e9:.3f} s, {each.rule}: {each.text}")

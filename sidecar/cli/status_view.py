@@ -5,21 +5,13 @@ Owns words and layout only. It must not ask anybody anything.
 
 from collections.abc import Iterable
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sidecar.cli.halts_view import STYLES, columns_of, halts_view
 from sidecar.messages.arbiters import ArbiterStatus
-from sidecar.messages.control import Halt, TradingState
 from sidecar.messages.events import GroupStatus, SidecarStatus, SlotStatus, StatusReport
-
-STYLES = {
-    TradingState.ACTIVE: "green",
-    TradingState.REDUCING: "yellow",
-    TradingState.CANCEL_ONLY: "yellow",
-    TradingState.HALTED: "bold red",
-}
 
 
 def status_view(report: StatusReport) -> RenderableType:
@@ -30,10 +22,10 @@ def status_view(report: StatusReport) -> RenderableType:
     if report.silence_unjudged:
         parts.append(Text(f"silent holders keep their slots for now: {report.silence_unjudged}", style="yellow"))
     parts.extend(_restrained(report.groups))
-    if report.halts:
-        parts.append(halts_table(report.halts))
+    parts.extend(_reconciliation(report))
+    parts.extend(halts_view(report))
     if report.arbiters:
-        parts.append(_arbiters(report.arbiters))
+        parts.append(arbiters_view(report.arbiters))
         parts.extend(
             Text(f"{each.arbiter}: {each.warning}", style="bold red") for each in report.arbiters if each.warning
         )
@@ -55,18 +47,18 @@ def _restrained(groups: Iterable[GroupStatus]) -> Iterable[Text]:
         yield from (Text(wait, style="yellow") for wait in each.waits)
 
 
+def _reconciliation(report: StatusReport) -> Iterable[Text]:
+    """Why the venues' word is not heard, and where it differs from ours, one line each."""
+    for reason in report.reconciliation:
+        yield Text(reason, style="bold red")
+    for each in report.differences:
+        where = f"{each.holds} of {each.name} in {each.account} at {each.venue}"
+        yield Text(f"{where}: our fills say {each.ours}, the venue says {each.theirs}", style="bold red")
+
+
 def trouble_view(why: str) -> RenderableType:
     """In place of a report that did not come."""
     return Text(why, style="bold red")
-
-
-def halts_table(halts: Iterable[Halt]) -> Table:
-    """Halts in force; the first column is what `sidecar resume` wants."""
-    table = _table("halt", "level", "scopes", "by", "reason")
-    for each in halts:
-        level = Text(each.level.name, style=STYLES[each.level])
-        table.add_row(each.halt_id, level, " ".join(each.scopes), each.actor, each.reason)
-    return table
 
 
 def _headline(report: StatusReport) -> Text:
@@ -78,7 +70,7 @@ def _headline(report: StatusReport) -> Text:
 
 
 def _slots(groups: Iterable[GroupStatus]) -> Table:
-    table = _table("slot", "mode", "holder", "incarnation", "token", "lease left")
+    table = columns_of("slot", "mode", "holder", "incarnation", "token", "lease left")
     for group in groups:
         for slot in group.slots:
             table.add_row(slot.slot, group.mode, *_holder(slot))
@@ -93,7 +85,7 @@ def _holder(slot: SlotStatus) -> tuple[RenderableType, ...]:
 
 
 def _sidecars(sidecars: Iterable[SidecarStatus]) -> Table:
-    table = _table("component", "group", "role", "ready", "last heard", "control version", "why not ready")
+    table = columns_of("component", "group", "role", "ready", "last heard", "control version", "why not ready")
     for each in sidecars:
         ready = Text("yes", style="green") if each.ready else Text("no", style="yellow")
         heard = Text(f"{_ms(each.silent_ns)} ago")
@@ -105,8 +97,9 @@ def _sidecars(sidecars: Iterable[SidecarStatus]) -> Table:
     return table
 
 
-def _arbiters(arbiters: Iterable[ArbiterStatus]) -> Table:
-    table = _table("arbiter", "standing", "term", "offset", "lag", "last heard", "digest at offset")
+def arbiters_view(arbiters: Iterable[ArbiterStatus]) -> Table:
+    """How far each has read, and what it folded."""
+    table = columns_of("arbiter", "standing", "term", "offset", "lag", "last heard", "digest at offset")
     for each in arbiters:
         lag = f"{each.behind} records, {_ms(each.lag_ns)}" if each.behind else "none"
         digest = f"{each.digest} at {each.digest_offset}" if each.digest else ""
@@ -122,13 +115,6 @@ def _orders(report: StatusReport) -> Text:
         f"orders: {orders.granted} granted, {orders.denied} denied; now {open_now}, {orders.verified} verified, "
         f"{orders.aborted} aborted, {orders.unknown} unknown, {orders.broken} broken"
     )
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for each in columns:
-        table.add_column(each, overflow="fold")
-    return table
 
 
 def _ms(value_ns: int) -> str:

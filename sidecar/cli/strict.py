@@ -7,7 +7,7 @@ import asyncio
 
 from sidecar.broker.examination import examine
 from sidecar.broker.finding import critical
-from sidecar.broker.rights import Role
+from sidecar.broker.users import Role
 from sidecar.cli.errors import CliError, ExitCode
 from sidecar.cli.graph import broker_question
 from sidecar.config.models import Settings

@@ -2,15 +2,19 @@
 
 from sidecar.client.aio import SidecarClient, Ticket
 from sidecar.client.errors import OrderRefused, SessionLost, SidecarError, SidecarProblem, SidecarUnreachable
+from sidecar.client.measures import do_measures
+from sidecar.client.protocol import HandedOver
 from sidecar.client.session import Session
 from sidecar.client.sync import SidecarSyncClient, SyncSession, SyncTicket
-from sidecar.messages.local import CommitReport, GateStatus, HealthPush, OrderRequest
+from sidecar.messages.local import CommitReport, GateStatus, HealthPush, MeasureAsked, OrderRequest, StateKept
 from sidecar.messages.orders import OrderDenied, OrderGranted, ReportRecorded
 
 __all__ = [
     "CommitReport",
     "GateStatus",
+    "HandedOver",
     "HealthPush",
+    "MeasureAsked",
     "OrderDenied",
     "OrderGranted",
     "OrderRefused",
@@ -23,7 +27,9 @@ __all__ = [
     "SidecarProblem",
     "SidecarSyncClient",
     "SidecarUnreachable",
+    "StateKept",
     "SyncSession",
     "SyncTicket",
     "Ticket",
+    "do_measures",
 ]

@@ -6,7 +6,7 @@ that was kept is repeated by the sidecar itself.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -20,11 +20,18 @@ from sidecar.client.protocol import (
     CONNECTIONS_MAX,
     KEPT,
     SILENCE_S,
+    HandedOver,
     OrderAnswer,
     decode_answer,
     decode_line,
+    decode_state,
+    headers_of,
+    lines_of,
+    measure_answer,
+    measure_path,
     report_path,
     socket_path,
+    state_headers,
     unreachable,
 )
 from sidecar.client.session import Session
@@ -37,9 +44,16 @@ from sidecar.messages.local import (
     HaltPush,
     HealthPush,
     LocalStatus,
+    MeasureAsked,
+    OncePush,
+    OnceRequest,
     OrderRequest,
+    QueueState,
     SessionOpened,
+    StateKept,
 )
+from sidecar.messages.measures import MeasureOutcome
+from sidecar.messages.once import OnceAnswer, OnceRecorded
 from sidecar.messages.orders import OrderDenied, OrderGranted, OrdStatus, ReportRecorded
 
 Answer = TypeVar("Answer")
@@ -49,19 +63,23 @@ class SidecarClient:
     """One component's client. `socket` defaults to the environment variable SIDECAR_SOCKET.
 
     `timeout_s` bounds each call; keep it above the sidecar's `orders.precommit_timeout_ms`. Every call raises
-    SidecarUnreachable when there is no answer and SidecarProblem when the answer is an error.
+    SidecarUnreachable when there is no answer and SidecarProblem when the answer is an error. Where the sidecar listens
+    on loopback TCP, `url` (`http://127.0.0.1:PORT`) and `token` reach it without the socket.
     """
 
-    def __init__(self, socket: str | None = None, timeout_s: float = 3.0) -> None:
-        self.socket = socket_path(socket)
+    def __init__(
+        self, socket: str | None = None, timeout_s: float = 3.0, *, url: str | None = None, token: str = ""
+    ) -> None:
+        self.socket = url or socket_path(socket)
         self._timeout_s = timeout_s
         self._http = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(
-                uds=self.socket,
+                uds=None if url else self.socket,
                 verify=False,  # There is no TLS on a Unix socket; loading the authorities would cost 20 ms.
                 limits=httpx.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX),
             ),
-            base_url=BASE_URL,
+            base_url=url or BASE_URL,
+            headers=headers_of(token),
             timeout=timeout_s,
             trust_env=False,
         )
@@ -90,8 +108,8 @@ class SidecarClient:
                 response = await stack.enter_async_context(self._http.stream("GET", "/v1/session", timeout=timeout))
                 if response.status_code != 200:
                     decode_answer(response.status_code, await response.aread(), SessionOpened)
-                lines = response.aiter_lines()
-                opened = decode_line(await anext(lines, ""))
+                lines = lines_of(response)
+                opened = decode_line(await anext(lines, b""))
             except httpx.HTTPError as error:
                 raise unreachable(self.socket, error) from error
             except msgspec.DecodeError as error:
@@ -146,6 +164,14 @@ class SidecarClient:
         """Phase two. SidecarProblem with code NOT_RECORDED_YET means: kept, and repeated by the sidecar."""
         return await self._call("POST", report_path(cl_ord_id), ReportRecorded, report)
 
+    async def claim_once(self, request: OnceRequest) -> OnceAnswer:
+        """The bare claim of a side effect; `client.once` is what to use. After an error nothing may be run."""
+        return await self._call("POST", "/v1/once/claim", OnceAnswer, request)
+
+    async def report_once(self, push: OncePush) -> OnceRecorded:
+        """What became of a claim. SidecarProblem with code NOT_RECORDED_YET means: kept, and repeated."""
+        return await self._call("POST", "/v1/once/report", OnceRecorded, push)
+
     async def push_health(
         self,
         *,
@@ -153,9 +179,18 @@ class SidecarClient:
         status: HealthStatus = "HEALTHY",
         reasons: tuple[str, ...] = (),
         metrics: dict[str, float] | None = None,
+        errors: int = 0,
+        execution_queue: QueueState | None = None,
     ) -> None:
         """The component's own word on itself; an unready one is no candidate for a slot."""
-        push = HealthPush(ready=ready, status=status, reasons=reasons, metrics=metrics or {})
+        push = HealthPush(
+            ready=ready,
+            status=status,
+            reasons=reasons,
+            metrics=metrics or {},
+            errors=errors,
+            execution_queue=execution_queue,
+        )
         await self._call("POST", "/v1/health", GateStatus, push)
 
     async def halt(
@@ -164,13 +199,39 @@ class SidecarClient:
         """Raise the level of these scopes; only an operator can lower it again."""
         return await self._call("POST", "/v1/halt", Halt, HaltPush(scopes=scopes, reason=reason, level=level))
 
+    async def answer_measure(
+        self, asked: MeasureAsked, remaining: Iterable[str] = (), *, failed: str = ""
+    ) -> MeasureOutcome:
+        """What came of a measure: done, unless something remains or `failed` says why it did not work.
+
+        It is asked again until it is done.
+        """
+        return await self._call("POST", measure_path(asked), MeasureOutcome, measure_answer(remaining, failed))
+
+    async def put_state(self, state: bytes, version: int) -> StateKept:
+        """Hand over what the next run of this component shall begin with; on disk when it returns.
+
+        Versions only grow. SidecarProblem with code NOT_ACTIVE, STALE_VERSION, TOO_LARGE or NOT_KEPT.
+        """
+        response = await self._request("PUT", "/v1/state", state, state_headers(version))
+        return decode_answer(response.status_code, response.content, StateKept)
+
+    async def get_state(self) -> HandedOver | None:
+        """The state that was last handed over to this sidecar; None when there is none."""
+        return decode_state(await self._request("GET", "/v1/state"))
+
     async def _call(self, method: str, path: str, wanted: type[Answer], body: msgspec.Struct | None = None) -> Answer:
         content = None if body is None else msgspec.json.encode(body)
+        response = await self._request(method, path, content)
+        return decode_answer(response.status_code, response.content, wanted)
+
+    async def _request(
+        self, method: str, path: str, content: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> httpx.Response:
         try:
-            response = await self._http.request(method, path, content=content)
+            return await self._http.request(method, path, content=content, headers=headers)
         except httpx.HTTPError as error:
             raise unreachable(self.socket, error) from error
-        return decode_answer(response.status_code, response.content, wanted)
 
 
 class Ticket:

@@ -6,17 +6,21 @@ the wait, so that it cannot be carried out after its operator was told that nobo
 """
 
 import asyncio
+import contextlib
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
+from sidecar.broker.dead_letters import dead_letter
 from sidecar.broker.interface import Broker, BrokerAway, BrokerError, Delivery, Outgoing, Subscription
-from sidecar.broker.topology import COMMANDS, CONTROL, reply_queue
+from sidecar.broker.topology import COMMANDS, CONTROL, issuer_queue
+from sidecar.client.halt_progress import HaltProgress, HaltTally
 from sidecar.core.ladder import halt_problem
+from sidecar.core.senders import Senders
+from sidecar.messages.arbiters import CompareRequest
 from sidecar.messages.base import Message, message_type
-from sidecar.messages.codec import Malformed, decode, encode
+from sidecar.messages.codec import WRONG_SENDER, Malformed, decode, encode
 from sidecar.messages.control import (
     CommandResult,
     FailoverRequest,
@@ -28,7 +32,7 @@ from sidecar.messages.control import (
     TradingState,
     UnpauseRequest,
 )
-from sidecar.messages.events import SidecarStatus, StatusReport
+from sidecar.messages.events import StatusReport
 from sidecar.messages.explain import (
     LAST_DEFAULT,
     ExplainReport,
@@ -37,13 +41,15 @@ from sidecar.messages.explain import (
     HistoryRequest,
 )
 from sidecar.messages.groups import GroupDeclaration, RegisterGroup, RemoveGroup
+from sidecar.messages.measures import Measure, MeasuresReport
+from sidecar.messages.reconcile import Holds, ResolveDifference
 
 REQUEST_REPEAT_S: Final = 1.0
 """Between repetitions of an unanswered request, each with the same id. Lower loads an arbiter that is starting."""
 HALT_REPEAT_S: Final = 0.25
 """Between repetitions of a halt that somebody has not acknowledged."""
-ACCEPTED_MAX: Final = 100_000
-"""Acknowledgements counted for one halt; the reply queue holds no more either."""
+STANDING_S: Final = 0.25
+"""Between questions to the arbiter how a halt with measures stands. Lower loads it, in an emergency."""
 
 
 Wanted = TypeVar("Wanted", bound=Message)
@@ -58,89 +64,21 @@ class NoAnswer(Exception):
     """No arbiter answered in time; the text says what is known and what to look at."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HaltProgress:
-    """How far a halt has come. Times are CLOCK_BOOTTIME; those of other hosts compare only roughly.
-
-    `roster` is None while no arbiter has said who there is; `journaled` is the arbiter's word that the halt is latched.
-    """
-
-    halt: Halt
-    issued_ns: int
-    accepted: dict[str, HaltAccepted]
-    roster: tuple[SidecarStatus, ...] | None = None
-    journaled: CommandResult | None = None
-    trouble: str = ""
-
-    @property
-    def missing(self) -> tuple[SidecarStatus, ...]:
-        """Sidecars of the roster that have not acknowledged."""
-        return tuple(each for each in self.roster or () if each.component not in self.accepted)
-
-    @property
-    def answered(self) -> bool:
-        """Everybody has spoken: the arbiter on the journal, and every sidecar of the roster."""
-        return self.journaled is not None and self.roster is not None and not self.missing
-
-    @property
-    def complete(self) -> bool:
-        """The arbiter latched it and every sidecar of the roster acknowledged it."""
-        return self.answered and self.journaled is not None and self.journaled.ok
-
-    @property
-    def closed(self) -> tuple[HaltAccepted, ...]:
-        """Acknowledgements of those it concerns, in the order of their gates' closing."""
-        return tuple(
-            sorted((each for each in self.accepted.values() if each.in_scope), key=lambda each: each.closed_ns)
-        )
-
-    @property
-    def last_closed_ns(self) -> int | None:
-        """From the issue to the last gate closed so far; None while there is none."""
-        return self.closed[-1].closed_ns - self.issued_ns if self.closed else None
-
-
-@dataclass(slots=True)
-class _Count:
-    """The mutable side of a `HaltProgress`."""
-
-    halt: Halt
-    issued_ns: int
-    accepted: dict[str, HaltAccepted] = field(default_factory=dict)
-    roster: tuple[SidecarStatus, ...] | None = None
-    journaled: CommandResult | None = None
-    trouble: str = ""
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def progress(self) -> HaltProgress:
-        return HaltProgress(
-            halt=self.halt,
-            issued_ns=self.issued_ns,
-            accepted=dict(self.accepted),
-            roster=self.roster,
-            journaled=self.journaled,
-            trouble=self.trouble,
-        )
-
-    def add(self, accepted: HaltAccepted) -> None:
-        """The first acknowledgement of each sidecar counts; repetitions come later and would flatter nobody."""
-        if accepted.component not in self.accepted and len(self.accepted) < ACCEPTED_MAX:
-            self.accepted[accepted.component] = accepted
-            self.changed.set()
-
-
 class Operator:
     """Asks arbiters and stops everybody. Construct it before `broker.start()`; the broker stays the caller's.
 
     `actor` is who is named in the journal. Whether resume and failover are allowed is decided by the broker user.
+    `senders` refuses answers that somebody gives in another's name; without it every answer counts.
     """
 
-    def __init__(self, broker: Broker, actor: str) -> None:
+    def __init__(self, broker: Broker, actor: str, senders: Senders | None = None) -> None:
         self._broker = broker
+        self._senders = senders
+        self._refused = ""
         self._actor = actor
-        self._queue = reply_queue(f"operator-{actor}", uuid.uuid4().hex[:12])
+        self._queue = issuer_queue(broker.user, uuid.uuid4().hex[:12])
         self._waiting: dict[str, asyncio.Future[Answer]] = {}
-        self._counts: dict[str, _Count] = {}
+        self._counts: dict[str, HaltTally] = {}
         broker.subscribe(Subscription(queue=self._queue, on_delivery=self._on_delivery, no_ack=True), control=True)
 
     async def status(self, *, timeout_s: float = 5.0) -> StatusReport:
@@ -149,6 +87,11 @@ class Operator:
         request = StatusRequest(request_id=request_id, actor=self._actor)
         answer = await self._ask(request, "status", request_id, timeout_s, expires=True)
         return _expected(answer, StatusReport)
+
+    async def compare(self, *, timeout_s: float = 5.0) -> CommandResult:
+        """Have all arbiters hash the state behind one record; `status` then tells what each found. Raises NoAnswer."""
+        request = CompareRequest(request_id=uuid.uuid4().hex, actor=self._actor)
+        return await self._command(request, "compare", request.request_id, timeout_s)
 
     async def explain(self, group: str, *, timeout_s: float = 5.0) -> ExplainReport:
         """Who holds the group's slots, and why the others do or do not. Raises NoAnswer, Refused for no such group."""
@@ -208,6 +151,22 @@ class Operator:
         request = UnpauseRequest(request_id=request_id, group=group, actor=self._actor, reason=reason)
         return await self._command(request, "unpause", request_id, timeout_s)
 
+    async def resolve_difference(
+        self, venue: str, account: str, name: str, reason: str, *, holds: Holds = "positions", timeout_s: float = 5.0
+    ) -> CommandResult:
+        """Take the venue's word for one difference. Raises NoAnswer; a refusal is an answer with `ok` false."""
+        request_id = uuid.uuid4().hex
+        request = ResolveDifference(
+            request_id=request_id,
+            venue=venue,
+            account=account,
+            holds=holds,
+            name=name,
+            actor=self._actor,
+            reason=reason,
+        )
+        return await self._command(request, "resolve-difference", request_id, timeout_s)
+
     async def register(
         self, group: GroupDeclaration, reason: str, *, dry_run: bool = False, timeout_s: float = 5.0
     ) -> CommandResult:
@@ -234,13 +193,16 @@ class Operator:
         reason: str,
         *,
         reducing_allowed: bool = True,
+        measures: Iterable[Measure] = (),
+        wait: bool = True,
         timeout_s: float = 5.0,
         on_progress: Callable[[HaltProgress], None] = lambda progress: None,
     ) -> HaltProgress:
         """Raise a level: to every sidecar at once, and to the arbiter for the journal; then count.
 
-        Returns when everybody has answered or `timeout_s` is over, whichever is first; the halt stays in force either
-        way. `on_progress` is called at each change. Raises ValueError with the mend for a halt nobody would accept.
+        Returns when everybody has answered and every measure is complete, or `timeout_s` is over, whichever is first;
+        without `wait` as soon as the arbiter has spoken. The halt stays in force either way. `on_progress` is called at
+        each change. Raises ValueError with the mend for a halt nobody would accept.
         """
         halt = Halt(
             halt_id=uuid.uuid4().hex,
@@ -250,18 +212,19 @@ class Operator:
             actor=self._actor,
             issued_ns=time.time_ns(),
             reducing_allowed=reducing_allowed,
+            measures=tuple(measures),
         )
         if problem := halt_problem(halt):
             raise ValueError(problem)
-        count = _Count(halt, time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+        count = HaltTally(halt, time.clock_gettime_ns(time.CLOCK_BOOTTIME))
         self._counts[halt.halt_id] = count
         self._spread(count)
-        tasks = [
-            asyncio.create_task(each)
-            for each in (self._repeat(count), self._journal(count, timeout_s), self._call_roll(count, timeout_s))
-        ]
+        hands = [self._repeat(count), self._journal(count, timeout_s), self._call_roll(count, timeout_s)]
+        if halt.measures:
+            hands.append(self._ask_standing(count, timeout_s))
+        tasks = [asyncio.create_task(each) for each in hands]
         try:
-            await _counted(count, timeout_s, on_progress)
+            await count.follow(timeout_s, lambda each: each.over if wait else each.told, on_progress)
         finally:
             del self._counts[halt.halt_id]
             for each in tasks:
@@ -269,9 +232,9 @@ class Operator:
             await asyncio.gather(*tasks, return_exceptions=True)
         return count.progress()
 
-    # --- the halt's three hands ---
+    # --- the halt's hands ---
 
-    def _spread(self, count: _Count) -> None:
+    def _spread(self, count: HaltTally) -> None:
         """The fast path: straight to the fanout exchange, with or without an arbiter."""
         try:
             self._broker.post(self._outgoing(count.halt, CONTROL, ""))
@@ -279,13 +242,13 @@ class Operator:
         except BrokerAway as error:
             count.trouble = str(error)
 
-    async def _repeat(self, count: _Count) -> None:
+    async def _repeat(self, count: HaltTally) -> None:
         while True:
             await asyncio.sleep(HALT_REPEAT_S)
             if count.roster is None or count.progress().missing:
                 self._spread(count)
 
-    async def _journal(self, count: _Count, timeout_s: float) -> None:
+    async def _journal(self, count: HaltTally, timeout_s: float) -> None:
         try:
             answer = await self._ask(count.halt, "halt", count.halt.halt_id, timeout_s, expires=False)
         except NoAnswer as error:
@@ -295,12 +258,28 @@ class Operator:
             count.journaled = answer
             count.changed.set()
 
-    async def _call_roll(self, count: _Count, timeout_s: float) -> None:
+    async def _call_roll(self, count: HaltTally, timeout_s: float) -> None:
         try:
             count.roster = (await self.status(timeout_s=timeout_s)).sidecars
         except NoAnswer as error:
             count.trouble = str(error)
         count.changed.set()
+
+    async def _ask_standing(self, count: HaltTally, timeout_s: float) -> None:
+        """What the arbiter makes of the measures, again and again: the sidecars' own words are not the verdict."""
+        while True:
+            await asyncio.sleep(STANDING_S)
+            if count.journaled is None:
+                continue
+            try:
+                report = await self.status(timeout_s=timeout_s)
+            except NoAnswer as error:
+                count.trouble = str(error)
+                continue
+            count.standing = next(
+                (each for each in report.halt_status if each.halt_id == count.halt.halt_id), count.standing
+            )
+            count.changed.set()
 
     # --- requests and answers ---
 
@@ -331,6 +310,7 @@ class Operator:
             answered.cancel()
         if self._broker.trouble:
             trouble = f"; {self._broker.trouble}{trouble}"
+        trouble += self._refused
         raise NoAnswer(f"no arbiter answered {key} within {timeout_s:g} s: see that one runs and leads{trouble}")
 
     def _outgoing(self, message: Message, exchange: str, key: str, expiration_ms: int | None = None) -> Outgoing:
@@ -344,13 +324,34 @@ class Operator:
             expiration_ms=expiration_ms,
         )
 
+    def _forged(self, message: Message, delivery: Delivery) -> bool:
+        """Whether somebody answered in another's name; it is then a dead letter, and the count says so."""
+        if self._senders is None:
+            return False
+        problem = self._senders.problem(message, user=delivery.user_id or "", own=self._broker.user)
+        if not problem:
+            return False
+        self._refused = f"; an answer was refused: {problem}"
+        for count in self._counts.values():
+            count.trouble = f"an answer was refused: {problem}"
+            count.changed.set()
+        with contextlib.suppress(BrokerAway):  # Without a link it is refused all the same, only not kept.
+            kept = self._broker.submit(dead_letter(delivery, WRONG_SENDER, problem, app_id=self._actor))
+            kept.add_done_callback(_forget)
+        return True
+
     def _on_delivery(self, delivery: Delivery) -> None:
         """Answers to this operator. What cannot be understood is dropped: the queue is private and nobody waits."""
         message = decode(delivery.body, delivery.type, app_id=delivery.app_id, user_id=delivery.user_id)
+        if isinstance(message, Message) and self._forged(message, delivery):
+            return
         match message:
             case HaltAccepted():
                 if count := self._counts.get(message.halt_id):
                     count.add(message)
+            case MeasuresReport():
+                if count := self._counts.get(message.halt_id):
+                    count.report(message)
             case CommandResult() | StatusReport() | ExplainReport() | HistoryReport():
                 waiting = self._waiting.get(message.request_id)
                 if waiting is not None and not waiting.done():
@@ -359,23 +360,15 @@ class Operator:
                 pass
 
 
+def _forget(kept: asyncio.Future[None]) -> None:
+    """A dead letter's confirm, for which nobody waits."""
+    if not kept.cancelled():
+        kept.exception()
+
+
 def _expected(answer: Answer, kind: type[Wanted]) -> Wanted:
     if isinstance(answer, kind):
         return answer
     if isinstance(answer, CommandResult):
         raise Refused(answer.text)
     raise NoAnswer(f"the arbiter {answer.arbiter} answered with another report: versions differ")
-
-
-async def _counted(count: _Count, timeout_s: float, on_progress: Callable[[HaltProgress], None]) -> None:
-    try:
-        async with asyncio.timeout(timeout_s):
-            while True:
-                count.changed.clear()
-                progress = count.progress()
-                on_progress(progress)
-                if progress.answered:
-                    return
-                await count.changed.wait()
-    except TimeoutError:
-        return

@@ -12,22 +12,42 @@ import httpx
 import msgspec
 
 from sidecar.client.errors import SessionLost
-from sidecar.client.protocol import CHANGES_MAX, decode_line
+from sidecar.client.protocol import ASKED_MAX, CHANGES_MAX, decode_line
 from sidecar.gate.reader import GateReader
-from sidecar.messages.local import GateStatus, SessionEnded, SessionOpened
+from sidecar.messages.control import Halt
+from sidecar.messages.local import GateStatus, HaltsInForce, MeasureAsked, SessionEnded, SessionOpened
 
 
 class Session:
-    """An open session. `gate` answers in well under a microsecond; `status` is the last word of the sidecar."""
+    """An open session. `gate` answers in well under a microsecond; `status` is the last word of the sidecar.
+
+    `halts` are all latched ones that it knows of, whether they concern this component or not.
+    """
 
     def __init__(self, opened: SessionOpened, gate: GateReader) -> None:
         self.component = opened.component
         self.incarnation = opened.incarnation
         self.gate = gate
         self.status: GateStatus | None = None
+        self.halts: tuple[Halt, ...] = ()
         self.lost = ""
         self._changes: deque[GateStatus] = deque(maxlen=CHANGES_MAX)
         self._news = asyncio.Event()
+        self._asked: deque[MeasureAsked] = deque(maxlen=ASKED_MAX)
+        self._asked_news = asyncio.Event()
+
+    async def measures(self) -> AsyncIterator[MeasureAsked]:
+        """Each asking of a measure, repetitions too; raises SessionLost when the session ends.
+
+        `client.do_measures` runs a handler for each and answers.
+        """
+        while True:
+            while self._asked:
+                yield self._asked.popleft()
+            if self.lost:
+                raise SessionLost(self.lost)
+            self._asked_news.clear()
+            await self._asked_news.wait()
 
     async def changes(self) -> AsyncIterator[GateStatus]:
         """Each change of the gate, the state at opening first; raises SessionLost when the session ends."""
@@ -47,7 +67,7 @@ class Session:
                     return status
         raise SessionLost(self.lost)
 
-    async def follow(self, lines: AsyncIterator[str]) -> None:
+    async def follow(self, lines: AsyncIterator[bytes]) -> None:
         """Read the stream to its end; run by the client as a task."""
         try:
             async for line in lines:
@@ -60,12 +80,17 @@ class Session:
         except msgspec.DecodeError as error:
             self._lose(f"the sidecar sent a line that is not ours: {error}")
 
-    def _hear(self, line: str) -> None:
+    def _hear(self, line: bytes) -> None:
         match decode_line(line):
             case GateStatus() as status:
                 self.status = status
                 self._changes.append(status)
                 self._news.set()
+            case HaltsInForce(halts=halts):
+                self.halts = halts
+            case MeasureAsked() as asked:
+                self._asked.append(asked)
+                self._asked_news.set()
             case SessionEnded(reason=reason):
                 self._lose(reason)
             case _:
@@ -74,3 +99,4 @@ class Session:
     def _lose(self, reason: str) -> None:
         self.lost = self.lost or reason
         self._news.set()
+        self._asked_news.set()

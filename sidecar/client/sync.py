@@ -6,7 +6,8 @@ Owns the same calls as `aio.py`; the session is read by one background thread. I
 import contextlib
 import socket as sockets
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -16,15 +17,23 @@ import msgspec
 
 from sidecar.client.errors import OrderRefused, SessionLost, SidecarError, SidecarProblem, SidecarUnreachable
 from sidecar.client.protocol import (
+    ASKED_MAX,
     BASE_URL,
     CONNECTIONS_MAX,
     KEPT,
     SILENCE_S,
+    HandedOver,
     OrderAnswer,
     decode_answer,
     decode_line,
+    decode_state,
+    headers_of,
+    measure_answer,
+    measure_path,
     report_path,
     socket_path,
+    state_headers,
+    sync_lines_of,
     unreachable,
 )
 from sidecar.gate.reader import GateReader
@@ -36,10 +45,17 @@ from sidecar.messages.local import (
     HaltPush,
     HealthPush,
     LocalStatus,
+    MeasureAsked,
+    OncePush,
+    OnceRequest,
     OrderRequest,
+    QueueState,
     SessionEnded,
     SessionOpened,
+    StateKept,
 )
+from sidecar.messages.measures import MeasureOutcome
+from sidecar.messages.once import OnceAnswer, OnceRecorded
 from sidecar.messages.orders import OrderDenied, OrderGranted, OrdStatus, ReportRecorded
 
 Answer = TypeVar("Answer")
@@ -48,16 +64,19 @@ Answer = TypeVar("Answer")
 class SidecarSyncClient:
     """As `SidecarClient`, blocking. Safe to use from several threads."""
 
-    def __init__(self, socket: str | None = None, timeout_s: float = 3.0) -> None:
-        self.socket = socket_path(socket)
+    def __init__(
+        self, socket: str | None = None, timeout_s: float = 3.0, *, url: str | None = None, token: str = ""
+    ) -> None:
+        self.socket = url or socket_path(socket)
         self._timeout_s = timeout_s
         self._http = httpx.Client(
             transport=httpx.HTTPTransport(
-                uds=self.socket,
+                uds=None if url else self.socket,
                 verify=False,  # There is no TLS on a Unix socket; loading the authorities would cost 20 ms.
                 limits=httpx.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX),
             ),
-            base_url=BASE_URL,
+            base_url=url or BASE_URL,
+            headers=headers_of(token),
             timeout=timeout_s,
             trust_env=False,
         )
@@ -83,8 +102,8 @@ class SidecarSyncClient:
                 response = stack.enter_context(self._http.stream("GET", "/v1/session", timeout=timeout))
                 if response.status_code != 200:
                     decode_answer(response.status_code, response.read(), SessionOpened)
-                lines = response.iter_lines()
-                opened = decode_line(next(lines, ""))
+                lines = sync_lines_of(response)
+                opened = decode_line(next(lines, b""))
             except httpx.HTTPError as error:
                 raise unreachable(self.socket, error) from error
             except msgspec.DecodeError as error:
@@ -136,6 +155,14 @@ class SidecarSyncClient:
         """Phase two. SidecarProblem with code NOT_RECORDED_YET means: kept, and repeated by the sidecar."""
         return self._call("POST", report_path(cl_ord_id), ReportRecorded, report)
 
+    def claim_once(self, request: OnceRequest) -> OnceAnswer:
+        """The bare claim of a side effect; `client.once` is what to use. After an error nothing may be run."""
+        return self._call("POST", "/v1/once/claim", OnceAnswer, request)
+
+    def report_once(self, push: OncePush) -> OnceRecorded:
+        """What became of a claim. SidecarProblem with code NOT_RECORDED_YET means: kept, and repeated."""
+        return self._call("POST", "/v1/once/report", OnceRecorded, push)
+
     def push_health(
         self,
         *,
@@ -143,22 +170,52 @@ class SidecarSyncClient:
         status: HealthStatus = "HEALTHY",
         reasons: tuple[str, ...] = (),
         metrics: dict[str, float] | None = None,
+        errors: int = 0,
+        execution_queue: QueueState | None = None,
     ) -> None:
         """The component's own word on itself; an unready one is no candidate for a slot."""
-        push = HealthPush(ready=ready, status=status, reasons=reasons, metrics=metrics or {})
+        push = HealthPush(
+            ready=ready,
+            status=status,
+            reasons=reasons,
+            metrics=metrics or {},
+            errors=errors,
+            execution_queue=execution_queue,
+        )
         self._call("POST", "/v1/health", GateStatus, push)
 
     def halt(self, reason: str, scopes: tuple[str, ...] = ("all",), level: TradingState = TradingState.HALTED) -> Halt:
         """Raise the level of these scopes; only an operator can lower it again."""
         return self._call("POST", "/v1/halt", Halt, HaltPush(scopes=scopes, reason=reason, level=level))
 
+    def answer_measure(self, asked: MeasureAsked, remaining: Iterable[str] = (), *, failed: str = "") -> MeasureOutcome:
+        """As `SidecarClient.answer_measure`."""
+        return self._call("POST", measure_path(asked), MeasureOutcome, measure_answer(remaining, failed))
+
+    def put_state(self, state: bytes, version: int) -> StateKept:
+        """Hand over what the next run of this component shall begin with; on disk when it returns.
+
+        Versions only grow. SidecarProblem with code NOT_ACTIVE, STALE_VERSION, TOO_LARGE or NOT_KEPT.
+        """
+        response = self._request("PUT", "/v1/state", state, state_headers(version))
+        return decode_answer(response.status_code, response.content, StateKept)
+
+    def get_state(self) -> HandedOver | None:
+        """The state that was last handed over to this sidecar; None when there is none."""
+        return decode_state(self._request("GET", "/v1/state"))
+
     def _call(self, method: str, path: str, wanted: type[Answer], body: msgspec.Struct | None = None) -> Answer:
         content = None if body is None else msgspec.json.encode(body)
+        response = self._request(method, path, content)
+        return decode_answer(response.status_code, response.content, wanted)
+
+    def _request(
+        self, method: str, path: str, content: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> httpx.Response:
         try:
-            response = self._http.request(method, path, content=content)
+            return self._http.request(method, path, content=content, headers=headers)
         except httpx.HTTPError as error:
             raise unreachable(self.socket, error) from error
-        return decode_answer(response.status_code, response.content, wanted)
 
 
 class SyncSession:
@@ -171,6 +228,20 @@ class SyncSession:
         self.status: GateStatus | None = None
         self.lost = ""
         self._news = threading.Condition()
+        self._asked: deque[MeasureAsked] = deque(maxlen=ASKED_MAX)
+
+    def next_measure(self, timeout_s: float | None = None) -> MeasureAsked | None:
+        """The next measure that a halt asks for, None after `timeout_s` without one; raises SessionLost.
+
+        Answer with `SidecarSyncClient.answer_measure`; it is asked again until that says that nothing remains.
+        """
+        with self._news:
+            self._news.wait_for(lambda: self.lost or self._asked, timeout_s)
+            if self._asked:
+                return self._asked.popleft()
+            if self.lost:
+                raise SessionLost(self.lost)
+            return None
 
     def until_open(self, timeout_s: float | None = None) -> GateStatus:
         """Wait for the gate to open; raises SessionLost, or TimeoutError after `timeout_s`."""
@@ -181,7 +252,7 @@ class SyncSession:
                 raise SessionLost(self.lost)
             return self.status
 
-    def follow(self, lines: Iterator[str]) -> None:
+    def follow(self, lines: Iterator[bytes]) -> None:
         """Read the stream to its end; run by the client in a thread."""
         reason = "the sidecar closed the stream"
         try:
@@ -189,6 +260,10 @@ class SyncSession:
                 message = decode_line(line)
                 if isinstance(message, SessionEnded):
                     reason = message.reason
+                if isinstance(message, MeasureAsked):
+                    with self._news:
+                        self._asked.append(message)
+                        self._news.notify_all()
                 if isinstance(message, GateStatus):
                     with self._news:
                         self.status = message

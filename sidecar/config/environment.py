@@ -25,6 +25,21 @@ AMQP_URL_FILE: Final = f"{AMQP_URL}_FILE"
 BROKER_URLS: Final = f"{PREFIX}BROKER{DELIMITER}URLS"
 
 
+SECRETS: Final = (
+    AMQP_URL,
+    BROKER_URLS,
+    f"{PREFIX}BROKER{DELIMITER}PASSWORD",
+    f"{PREFIX}BROKER{DELIMITER}MANAGEMENT_URL",
+    f"{PREFIX}ARCHIVE{DELIMITER}URL",
+)
+"""Variables whose values open something."""
+
+
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a process that we start and that is not one of ours: it gets none of our secrets."""
+    return {name: value for name, value in environ.items() if name not in SECRETS}
+
+
 class _Shape(Settings, BaseSettings):
     """The settings' shape, for pydantic-settings to take names and types from; never instantiated."""
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from sidecar.config.credentials import with_credentials
 from sidecar.config.environment import read_environment
 from sidecar.config.errors import ConfigError, problems_of, suggestion
 from sidecar.config.high_availability import BLOCK, fold_high_availability
@@ -38,7 +39,7 @@ def load_settings(path: Path | None, *, environ: Mapping[str, str]) -> Settings:
         # Without the cause: its text shows the values, and some of them are secret.
         raise ConfigError(*problems_of(error, origins | variables)) from None
     _check_component(settings)
-    return settings
+    return with_credentials(settings)
 
 
 def load_groups(path: Path) -> tuple[tuple[GroupDeclaration, ...], tuple[str, ...]]:
@@ -101,6 +102,12 @@ def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 def _check_no_password(from_file: dict[str, Any]) -> None:
     """The archive's password may come from the environment or a file of its own: it opens all that ever happened."""
+    broker = from_file.get("broker")
+    if isinstance(broker, dict) and "password" in broker:
+        raise ConfigError(
+            "broker.password: a password must not stand in the configuration file; set SIDECAR_BROKER__PASSWORD, or "
+            "name in broker.password_file a file that holds it"
+        )
     archive = from_file.get("archive")
     url = archive.get("url") if isinstance(archive, dict) else None
     if isinstance(url, str) and re.match(r"[^/]+://[^/@]*:[^/@]+@", url):

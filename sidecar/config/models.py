@@ -6,12 +6,17 @@ It must not open anything. Times are integer milliseconds here and nanoseconds i
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
 from sidecar.config.groups import GroupSettings
-from sidecar.config.health_rules import RULES_MAX, HealthRuleSettings
+from sidecar.config.health_rules import AGE_FILES_MAX, AGE_PATTERN, RULES_MAX, HealthRuleSettings
+from sidecar.config.limits import SCOPES_MAX, LimitSettings, Scope
+from sidecar.config.local_tcp import LocalTcpSettings
+from sidecar.config.measures import MeasuresSettings
 from sidecar.config.probes import PROBES_MAX, ProbeSettings
 from sidecar.config.section import Name, Section
+from sidecar.config.security import SecuritySettings
+from sidecar.config.venues import ReconcilerSettings, VenueSettings
 from sidecar.core.declared import plan_declared
 from sidecar.core.groups import GroupPlan
 from sidecar.core.suspicion import Detection
@@ -30,6 +35,21 @@ def _http(url: SecretStr) -> SecretStr:
     return url
 
 
+class TlsSettings(Section):
+    """The way to the broker, encrypted: for URLs that begin with amqps://."""
+
+    ca_file: str = Field(
+        "", description="PEM file of the authorities that sign the broker's certificates. Empty: the system's own."
+    )
+    cert_file: str = Field("", description="PEM file of our certificate, for a broker that asks for one.")
+    key_file: str = Field("", description="PEM file of its private key, without a passphrase; only we may read it.")
+    log_in: bool = Field(
+        False,
+        description="Log in with the certificate and no password (SASL EXTERNAL; RabbitMQ needs the plugin "
+        "rabbitmq_auth_mechanism_ssl). The URLs still name the user, which must be the certificate's.",
+    )
+
+
 class BrokerSettings(Section):
     """Where RabbitMQ is and how long we wait for it."""
 
@@ -39,6 +59,15 @@ class BrokerSettings(Section):
         max_length=16,
         description="AMQP URLs of the cluster's nodes, tried in turn, in an order by chance. Never printed.",
     )
+    password: SecretStr | None = Field(
+        None,
+        description="The password of the user in `urls`, so that they need none. For the variable; a file that others "
+        "may read is no place for it. Never printed.",
+    )
+    password_file: str = Field(
+        "", description="A file that holds the password, for secrets that are mounted. Instead of password."
+    )
+    tls: TlsSettings = Field(default_factory=lambda: TlsSettings())
     embedded: bool = Field(False, description="Use the in-process broker. It survives nothing; for development only.")
     connect_timeout_ms: int = Field(
         5_000,
@@ -215,8 +244,20 @@ class HealthSettings(Section):
     report_interval_ms: int = Field(
         5_000, ge=100, le=3_600_000, description="Between persistent health reports. Lower costs history."
     )
+    collect_interval_ms: int = Field(
+        5_000,
+        ge=250,
+        le=3_600_000,
+        description="Between looks at the host, the component's processes and its files. Lower costs processor time: a "
+        "look takes about 5 ms, in a thread of its own.",
+    )
+    disks: tuple[Annotated[str, StringConstraints(min_length=1)], ...] = Field(
+        (),
+        max_length=8,
+        description="Directories whose file systems are watched for room, beside the one of run_dir.",
+    )
     rules: dict[Name, HealthRuleSettings] = Field(
-        {}, max_length=RULES_MAX, description="Rules on pushed figures, beside the defaults of docs/health.md."
+        {}, max_length=RULES_MAX, description="Rules on figures, beside the defaults of docs/health.md."
     )
 
 
@@ -230,6 +271,14 @@ class ComponentSettings(Section):
         "A misspelt component name is then noticed by the arbiters only.",
     )
     socket: str = Field("", description="Unix socket of the local interface. Default: run_dir/NAME.sock.")
+    tcp: LocalTcpSettings | None = None
+    state_bytes_max: int = Field(
+        1024 * 1024,
+        ge=1,
+        le=64 * 1024 * 1024,
+        description="The largest state that the component may hand over (PUT /v1/state). Higher costs memory, and disk "
+        "at each change.",
+    )
     gate: str = Field("", description="File of the gate page. Default: /dev/shm/sidecar-NAME.gate.")
     state_dir: str = Field("", description="Where latched halts are kept. Default: run_dir/NAME.state.")
     stop_grace_ms: int = Field(
@@ -239,6 +288,12 @@ class ComponentSettings(Section):
         {},
         max_length=PROBES_MAX,
         description="How the sidecar finds out by itself whether the component lives and is ready; see docs/health.md.",
+    )
+    age_files: dict[Annotated[str, StringConstraints(pattern=AGE_PATTERN)], str] = Field(
+        {},
+        max_length=AGE_FILES_MAX,
+        description="Files whose last change gives an age, for example event_log_age_s = '/var/log/exec-a/events.log'. "
+        "Names end in _age_s; where the component pushes the same figure, the older of the two counts.",
     )
     start: tuple[str, ...] = Field(
         (),
@@ -269,7 +324,7 @@ class ArbiterSettings(Section):
         "for longer.",
     )
     snapshot_records: int = Field(
-        20_000,
+        10_000,
         ge=0,
         le=10_000_000,
         description="A snapshot of the folded state after so many journal records; an arbiter that starts replays at "
@@ -283,13 +338,6 @@ class ArbiterSettings(Section):
         description="At least so long between two snapshots, however fast the journal grows. Higher makes a start "
         "after a burst replay more; lower fills `sidecar.snapshots` sooner.",
     )
-
-
-class ReconcilerSettings(Section):
-    """The reconciliation process."""
-
-    id: Name = Field("reconciler-1", description="Unique among the reconcilers.")
-    query_timeout_ms: int = Field(2_000, ge=10, description="Give up one venue query; it then counts as no answer.")
 
 
 class ArchiveSettings(Section):
@@ -348,6 +396,13 @@ class OrderSettings(Section):
     query_interval_ms: int = Field(
         2_000, ge=100, le=600_000, description="Between queries for the same order. Lower loads the venue."
     )
+    review_interval_ms: int = Field(
+        60_000,
+        ge=1_000,
+        le=86_400_000,
+        description="An open order that all is known of is asked about this often, in case a stream hides its fills. "
+        "Lower finds them sooner and loads the venue.",
+    )
     in_flight_max: int = Field(
         1_000,
         ge=1,
@@ -357,20 +412,6 @@ class OrderSettings(Section):
     unrecorded_max: int = Field(
         10_000, ge=1, le=1_000_000, description="Reports kept until they are journaled. Higher costs about 1 KB each."
     )
-
-
-class VenueSettings(Section):
-    """A venue the reconciler can ask."""
-
-    adapter: Literal["simulated"] = Field("simulated", description="How to talk to it.")
-    address: str = Field(description="host:port of the simulated venue's socket.")
-
-
-class SecuritySettings(Section):
-    """Who may do what. The broker verifies user names."""
-
-    operators: tuple[str, ...] = Field((), description="Broker users that may resume and fail over. Empty: nobody may.")
-    arbiters: tuple[str, ...] = Field((), description="Broker users that may grant leases. Empty: any verified user.")
 
 
 class TelemetrySettings(Section):
@@ -392,11 +433,15 @@ class Settings(Section):
     groups: dict[Name, GroupSettings] = Field(default_factory=dict, description="Failover groups by name.")
     detection: DetectionSettings = Field(default_factory=lambda: DetectionSettings())
     health: HealthSettings = Field(default_factory=lambda: HealthSettings())
+    measures: MeasuresSettings = Field(default_factory=lambda: MeasuresSettings())
     component: ComponentSettings | None = None
     arbiter: ArbiterSettings = Field(default_factory=lambda: ArbiterSettings())
     reconciler: ReconcilerSettings = Field(default_factory=lambda: ReconcilerSettings())
     archive: ArchiveSettings = Field(default_factory=lambda: ArchiveSettings())
     orders: OrderSettings = Field(default_factory=lambda: OrderSettings())
+    limits: dict[Scope, LimitSettings] = Field(
+        default_factory=dict, max_length=SCOPES_MAX, description="Limits on orders by scope; see docs/limits.md."
+    )
     venues: dict[Name, VenueSettings] = Field(default_factory=dict)
     security: SecuritySettings = Field(default_factory=lambda: SecuritySettings())
     telemetry: TelemetrySettings = Field(default_factory=lambda: TelemetrySettings())

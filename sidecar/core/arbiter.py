@@ -16,17 +16,22 @@ from sidecar.core.checkpoints import Checkpoints, SnapshotRule
 from sidecar.core.chronicle import Chronicle
 from sidecar.core.cold import Cold
 from sidecar.core.commands import GroupCommands
+from sidecar.core.completion import Completion
 from sidecar.core.declared import plans_digest
 from sidecar.core.degraded import Degraded
 from sidecar.core.explain import explain, history
 from sidecar.core.groups import GroupPlan
-from sidecar.core.halts import Halts
+from sidecar.core.halts import Halts, LiftRule
+from sidecar.core.integrity import Integrity
 from sidecar.core.leadership import Desk, Standing
+from sidecar.core.limit_desk import Configured, LimitDesk
+from sidecar.core.once import Once
 from sidecar.core.outputs import Event, Now, Origin, Output, Reply, Settle
 from sidecar.core.overview import status_report
 from sidecar.core.pauses import Pauses
 from sidecar.core.peers import Peers
 from sidecar.core.plans import Plans
+from sidecar.core.reconciliation import ReconcileRule, Reconciliation
 from sidecar.core.registry import Registry
 from sidecar.core.roster import Roster
 from sidecar.core.silence import Silence
@@ -35,9 +40,12 @@ from sidecar.core.snapshot import Taken
 from sidecar.core.state import State
 from sidecar.core.suspicion import Detection
 from sidecar.core.timing import Timing
-from sidecar.core.verifier import Deadlines, Verifier
+from sidecar.core.verifier import Verifier
+from sidecar.core.waits import Deadlines
+from sidecar.messages.arbiters import CompareRequest
 from sidecar.messages.base import Message
 from sidecar.messages.control import (
+    CommandResult,
     FailoverRequest,
     Halt,
     PauseRequest,
@@ -52,7 +60,19 @@ from sidecar.messages.explain import ExplainRequest, HistoryRequest
 from sidecar.messages.groups import RegisterGroup, RemoveGroup
 from sidecar.messages.health import Heartbeat, Released, StartFailed
 from sidecar.messages.journal import Record
-from sidecar.messages.orders import Absence, Evidence, OrderAborted, OrderCommitted, OrderIntent, OrderUnknown
+from sidecar.messages.limits import LimitsQuery, LimitsRequest
+from sidecar.messages.measures import MeasuresReport
+from sidecar.messages.once import OnceClaim, OnceReport
+from sidecar.messages.orders import (
+    Absence,
+    Evidence,
+    OrderAborted,
+    OrderCommitted,
+    OrderIntent,
+    OrderUnknown,
+    ResolveBreak,
+)
+from sidecar.messages.reconcile import OpenOrdersSeen, ReconcilerAlive, ResolveDifference, Statement
 
 WAITING_MAX = 5_000
 """Inputs held during a campaign; further ones are handed back to the queue."""
@@ -70,9 +90,12 @@ class Rules:
     timing: Timing
     deadlines: Deadlines
     operators: frozenset[str] = frozenset()
+    lifting: LiftRule = field(default_factory=LiftRule)
     failovers_per_hour_max: int = 0
     detection: Detection = field(default_factory=Detection)
     snapshots: SnapshotRule = field(default_factory=SnapshotRule)
+    limits: Configured = field(default_factory=dict)
+    reconciling: ReconcileRule = field(default_factory=ReconcileRule)
 
 
 class Arbiter:
@@ -88,7 +111,7 @@ class Arbiter:
         self.pauses = Pauses(rules.name, self.desk, self.chronicle)
         self.slots = Slots(rules.name, self.plans, self.desk, self.roster, rules.timing, self.brakes)
         self.degraded = Degraded(rules.name, self.plans, self.desk, self.roster)
-        self.halts = Halts(rules.name, rules.operators, self.desk, rules.timing)
+        self.halts = Halts(rules.name, rules.operators, self.desk, rules.timing, self.chronicle, rules.lifting)
         self.cold = Cold(
             rules.name,
             self.plans,
@@ -104,7 +127,22 @@ class Arbiter:
         )
         self.registry = Registry(rules.name, self.plans, self.desk, self.halts.operator_problem)
         self.silence = Silence(rules.name, rules.detection, rules.timing, self.desk, self.roster, self.plans, now)
-        self.verifier = Verifier(rules.name, self.desk, self.plans, rules.deadlines)
+        self.limits = LimitDesk(rules.name, rules.limits, self.plans, self.desk, self.halts.operator_problem)
+        self.verifier = Verifier(
+            rules.name,
+            self.desk,
+            self.plans,
+            rules.deadlines,
+            self.limits,
+            self.halts.impose,
+            self.halts.operator_problem,
+        )
+        self.integrity = Integrity(rules.name, self.desk, self.halts.impose)
+        self.once = Once(rules.name, self.desk, self.roster)
+        self.reconciliation = Reconciliation(
+            rules.name, self.desk, rules.reconciling, self.halts.impose, self.halts.operator_problem
+        )
+        self.completion = Completion(rules.name, self.desk, self.plans)
         self.checkpoints = Checkpoints(rules.name, self.desk, rules.snapshots, now)
         self.peers = Peers(plans_digest(rules.plans))
         self.warning = ""
@@ -217,6 +255,10 @@ class Arbiter:
             if judging and self.slots.settled(now):
                 self.degraded.tick(now)
             self.verifier.tick(now)
+            self.integrity.tick(now)
+            self.once.tick(now)
+            self.reconciliation.tick(now)
+            self.completion.tick(now)
             self.checkpoints.tick(self.offset, now)
             self.halts.tick(now)
             outputs = [*outputs, *self.desk.finish()]
@@ -241,7 +283,12 @@ class Arbiter:
         self.cold.begin_term()
         self.registry.begin_term()
         self.silence.begin_term(now)
+        self.limits.begin_term()
+        self.integrity.begin_term(now)
         self.verifier.begin_term(now)
+        self.completion.begin_term()
+        self.once.begin_term(now)
+        self.reconciliation.begin_term()
         began = TermBegan(arbiter=self.rules.name, term=self.desk.term, reason="its TermStarted was first in the log")
         self.desk.send(Event(began, "term-began"))
         self.slots.take_up(now)
@@ -251,6 +298,18 @@ class Arbiter:
         while self._waiting:
             self._decide(*self._waiting.popleft(), now)
         return self.desk.finish()
+
+    def _compare(self, request: CompareRequest, origin: Origin, now: Now) -> CommandResult:
+        problem = self.halts.operator_problem(origin.user)
+        if not problem and not self.checkpoints.asked(now):
+            problem = "the last comparison has only just begun: ask again in a few seconds"
+        return CommandResult(
+            arbiter=self.rules.name,
+            request_id=request.request_id,
+            ok=not problem,
+            code="REFUSED" if problem else "MARKED",
+            text=problem or f"every arbiter hashes the state behind the next mark, after offset {self.offset}",
+        )
 
     def _handing_back(self, outputs: list[Output]) -> list[Output]:
         """These outputs, and from a follower all that it still holds from the arbiters' queue."""
@@ -271,18 +330,40 @@ class Arbiter:
                 self.verifier.evidence(message, now)
             case Absence():
                 self.verifier.absence(message, now)
+            case OnceClaim():
+                self.once.claim(message, origin, now)
+            case OnceReport():
+                self.once.report(message, origin)
+            case ReconcilerAlive():
+                self.reconciliation.alive(message, now)
+            case OpenOrdersSeen():
+                self.reconciliation.open_orders(message)
+            case Statement():
+                self.reconciliation.statement(message, now)
+            case ResolveDifference():
+                self.reconciliation.resolve(message, origin)
+            case MeasuresReport():
+                self.completion.report(message, origin)
             case Halt():
                 self.halts.raise_halt(message, origin, now)
                 return  # It is settled when it is answered, which may be later.
             case ResumeRequest():
-                self.halts.resume(message, origin)
+                self.halts.resume(message, origin, now)
             case FailoverRequest() | PauseRequest() | UnpauseRequest():
                 self.commands.decide(message, origin, now)
             case RegisterGroup() | RemoveGroup():
                 self.registry.decide(message, origin, now)
+            case ResolveBreak():
+                self.verifier.resolve(message, origin, now)
+            case LimitsRequest():
+                self.limits.decide(message, origin)
+            case LimitsQuery():
+                self.limits.report(message, origin, now)
             case StatusRequest():
                 report = status_report(self, message.request_id, now)
                 self.desk.send(Reply(report, origin))
+            case CompareRequest():
+                self.desk.send(Reply(self._compare(message, origin, now), origin))
             case ExplainRequest():
                 self.desk.send(Reply(explain(self, message, now), origin))
             case HistoryRequest():

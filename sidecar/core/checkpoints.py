@@ -6,6 +6,7 @@ digest itself: that walks over every order, so the shell does it beside its loop
 | reads or hears                                           | does                                                      |
 |----------------------------------------------------------|-----------------------------------------------------------|
 | leader: enough records and time since the last mark      | SnapshotMarked                                            |
+| leader: an operator asks, and the last one is not new    | SnapshotMarked                                            |
 | any: SnapshotMarked that is not old                      | TakeSnapshot of the state as it stands behind that record |
 | leader: the digest of its own mark                       | SnapshotDigested                                          |
 | any: its own digest and the journaled one of one mark,   | compared; when they differ: StateDiffers, and it stops    |
@@ -31,6 +32,10 @@ MARKS_MAX = 64
 """Marks whose digests are remembered until both are known."""
 OLD_NS = 30_000 * MS
 """A mark read this long after it was written is only passed by: whoever catches up need not compare on the way."""
+
+
+ASKED_NS = 5_000 * MS
+"""Between the last mark and one that an operator asks for: a mark has every arbiter hash and copy its whole state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +79,14 @@ class Checkpoints:
         if due and now.boot_ns - self._marked_ns >= self._rule.interval_ns:
             self._marked_ns = now.boot_ns
             self._desk.emit(SnapshotMarked())
+
+    def asked(self, now: Now) -> bool:
+        """Mark because an operator asks the leader; false when the last mark is too new for another."""
+        if self._marked_offset >= 0 and now.boot_ns - self._marked_ns < ASKED_NS:
+            return False
+        self._marked_ns = now.boot_ns
+        self._desk.emit(SnapshotMarked())
+        return True
 
     def read(self, record: Record, offset: int, chronicle: Chronicle, now: Now) -> list[Output]:
         """A valid record, just folded."""

@@ -1,4 +1,4 @@
-"""When this arbiter read what restrains later moves: failovers, failed promotions, pauses.
+"""When this arbiter read what restrains later moves: failovers, failed promotions, pauses, halts.
 
 Owns the times of these facts, noted by standbys too, so that a takeover forgets none. The facts are the fold's; only
 their age is this arbiter's own, and no promise rests on it. It must not decide.
@@ -23,7 +23,10 @@ from sidecar.core.state import Holder
 from sidecar.core.timing import MS
 from sidecar.messages.journal import (
     GroupPaused,
+    HaltLifted,
+    HaltRaised,
     Record,
+    ResumeProposed,
     SlotDraining,
     SlotGranted,
     SlotTaken,
@@ -60,6 +63,8 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
     untaken: dict[str, str]
     asked: tuple[str, ...]
     starting_ns: dict[str, int] = {}  # msgspec copies an empty default for each value.
+    raised_ns: dict[str, int] = {}
+    proposed_ns: dict[str, int] = {}
 
 
 class Chronicle:
@@ -69,6 +74,8 @@ class Chronicle:
         self.moved_ns: dict[str, int] = {}
         self.paused_ns: dict[str, int] = {}
         self.starting_ns: dict[str, int] = {}
+        self.raised_ns: dict[str, int] = {}
+        self.proposed_ns: dict[str, int] = {}
         self.failures: dict[str, Failures] = {}
         self._automatic: dict[str, int] = {}
         self._untaken: dict[str, str] = {}
@@ -95,6 +102,8 @@ class Chronicle:
             moved_ns=dict(self.moved_ns),
             paused_ns=dict(self.paused_ns),
             starting_ns=dict(self.starting_ns),
+            raised_ns=dict(self.raised_ns),
+            proposed_ns=dict(self.proposed_ns),
             failures=dict(self.failures),
             automatic=dict(self._automatic),
             untaken=dict(self._untaken),
@@ -107,6 +116,7 @@ class Chronicle:
         self._ahead_ns = times.clock_ns - now.boot_ns
         self.moved_ns, self.paused_ns = dict(times.moved_ns), dict(times.paused_ns)
         self.starting_ns, self.failures = dict(times.starting_ns), dict(times.failures)
+        self.raised_ns, self.proposed_ns = dict(times.raised_ns), dict(times.proposed_ns)
         self._automatic = dict(times.automatic)
         self._untaken, self._asked = dict(times.untaken), set(times.asked)
 
@@ -137,6 +147,18 @@ class Chronicle:
                 self._failed(fact.component, at_ns)
             case GroupPaused() as fact:
                 self.paused_ns[fact.group] = at_ns
+            case _:
+                self._note_halt(record, at_ns)
+
+    def _note_halt(self, record: Record, at_ns: int) -> None:
+        match record.fact:
+            case HaltRaised() as fact:
+                self.raised_ns.setdefault(fact.halt.halt_id, at_ns)
+            case ResumeProposed() as fact if fact.halt_id in self.raised_ns:
+                self.proposed_ns[fact.halt_id] = at_ns
+            case HaltLifted() as fact:
+                self.raised_ns.pop(fact.halt_id, None)
+                self.proposed_ns.pop(fact.halt_id, None)
             case _:
                 pass
 

@@ -6,20 +6,25 @@ until everyone has it needs no list of acknowledgements: whoever is behind is to
 A halt is journaled and broadcast at once. Its issuer is told so only when no earlier leader can renew a lease any more,
 `leader_wait` after this leadership began: until then one that does not know yet that it was deposed might still renew a
 sidecar which missed the halt, and "every gate closes when the lease then held runs out" would come that much late.
+
+Where two operators are needed, the first resume is journaled as a proposal, and another broker user's within the window
+lifts. The same user twice lifts nothing; a proposal whose window has passed is none.
 """
 
 from collections import deque
+from dataclasses import dataclass
 
+from sidecar.core.chronicle import Chronicle
 from sidecar.core.ladder import everything, halt_problem
 from sidecar.core.leadership import Desk
 from sidecar.core.outputs import Broadcast, Event, Now, Origin, Reply, Settle
 from sidecar.core.sanity import TEXT_MAX, clip
-from sidecar.core.timing import Timing
+from sidecar.core.timing import MS, Timing
 from sidecar.messages.codec import encode
 from sidecar.messages.control import CommandResult, ControlState, Halt, ResumeRequest
-from sidecar.messages.events import ControlChanged
+from sidecar.messages.events import ControlChanged, LiftProposed
 from sidecar.messages.health import Heartbeat
-from sidecar.messages.journal import HaltLifted, HaltRaised
+from sidecar.messages.journal import HaltLifted, HaltRaised, ResumeProposed
 
 HALTS_IN_FORCE_MAX = 128
 CONTROL_BYTES_MAX = 40 * 1024
@@ -31,13 +36,34 @@ operator lifts that. Receivers keep naming the halts they have unconfirmed, so t
 OVERFLOW = "overflow-of-halts-"
 UNANSWERED_MAX = 1_000
 """Answers held back at once; what comes on top is delivered again."""
+OPERATORS_NAMED_MAX = 8
+"""Operators that are named in a sentence."""
+SECOND_NS = 1_000 * MS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiftRule:
+    """How many operators must ask before a halt is lifted, 1 or 2, and within which time the second one must."""
+
+    operators: int = 1
+    window_ns: int = 900 * SECOND_NS
 
 
 class Halts:
     """All halts in force, at one leader's desk."""
 
-    def __init__(self, name: str, operators: frozenset[str], desk: Desk, timing: Timing) -> None:
+    def __init__(
+        self,
+        name: str,
+        operators: frozenset[str],
+        desk: Desk,
+        timing: Timing,
+        chronicle: Chronicle,
+        lifting: LiftRule,
+    ) -> None:
         self._name = name
+        self._chronicle = chronicle
+        self._lifting = lifting
         self._operators = operators
         self._desk = desk
         self._timing = timing
@@ -76,18 +102,26 @@ class Halts:
         """The deliveries' link is gone: they come again by themselves."""
         self._unanswered.clear()
 
-    def resume(self, request: ResumeRequest, origin: Origin) -> None:
-        """Lift one halt, if an operator of that name asks and says why."""
+    def resume(self, request: ResumeRequest, origin: Origin, now: Now) -> None:
+        """Lift one halt, if an operator asks by its name and says why; where two are needed, if both did."""
         problem = self.operator_problem(origin.user) or self._resume_problem(request)
         halt = self._desk.state.halts.get(request.halt_id)
         if problem or halt is None:
             self._desk.send(Reply(self._result(request.request_id, False, "REFUSED", problem), origin))
             return
+        if self._lifting.operators > 1 and self.proposal(halt.halt_id, now)[0] in ("", origin.user):
+            self._propose(request, origin, now)
+            return
         actor = clip(request.actor)
-        self._desk.emit(HaltLifted(halt_id=halt.halt_id, actor=actor, reason=request.reason))
+        proposed_by = self.proposal(halt.halt_id, now)[0]
+        self._desk.emit(HaltLifted(halt_id=halt.halt_id, actor=actor, reason=request.reason, proposed_by=proposed_by))
         self._changed(halt, "lifted", actor, request.reason)
         text = f"halt {halt.halt_id} is lifted; {len(self._desk.state.halts)} still in force"
         self._desk.send(Reply(self._result(request.request_id, True, "LIFTED", text), origin))
+
+    def impose(self, halt: Halt) -> None:
+        """Journal a halt of this arbiter's own making; nobody waits for an answer."""
+        self._raise(halt)
 
     def catch_up(self, heartbeat: Heartbeat, origin: Origin) -> None:
         """Journal what only this sidecar heard, and tell it what it has missed."""
@@ -106,6 +140,48 @@ class Halts:
         if user in self._operators:
             return ""
         return f"broker user {user!r} is not an operator: add it to security.operators of the arbiters"
+
+    def proposal(self, halt_id: str, now: Now) -> tuple[str, int]:
+        """The broker user whose resume of this halt waits for another's, and for how long still; empty and 0."""
+        proposal = self._desk.state.proposed.get(halt_id)
+        if proposal is None or self._lifting.operators < 2 or proposal.user not in self._operators:
+            return "", 0
+        clock_ns = self._chronicle.clock_ns(now)
+        left_ns = self._chronicle.proposed_ns.get(halt_id, clock_ns) + self._lifting.window_ns - clock_ns
+        return (proposal.user, left_ns) if left_ns > 0 else ("", 0)
+
+    def to_lift(self, halt_id: str, now: Now) -> str:
+        """What it would take to lift this halt, as a sentence."""
+        operators, needed = sorted(self._operators), self._lifting.operators
+        if len(operators) < needed:
+            return f"nobody can lift it: security.operators of the arbiters names {len(operators)} of {needed}"
+        named = ", ".join(operators[:OPERATORS_NAMED_MAX]) + (", ..." if len(operators) > OPERATORS_NAMED_MAX else "")
+        if needed == 1:
+            return f"a resume by one of: {named}"
+        user, left_ns = self.proposal(halt_id, now)
+        if user:
+            return f"{user} asked to lift it; a resume by another one of: {named}, within {left_ns // SECOND_NS} s"
+        return f"resumes by two of: {named}, within {self._lifting.window_ns // SECOND_NS} s"
+
+    def _propose(self, request: ResumeRequest, origin: Origin, now: Now) -> None:
+        """The first of two. Asking again while that stands changes nothing, not its window either."""
+        if not self.proposal(request.halt_id, now)[0]:
+            actor = clip(request.actor)
+            self._desk.emit(
+                ResumeProposed(halt_id=request.halt_id, actor=actor, user=origin.user, reason=request.reason)
+            )
+            self._chronicle.proposed_ns.pop(request.halt_id, None)  # Until it is read back, it began just now.
+            event = LiftProposed(
+                arbiter=self._name,
+                halt_id=request.halt_id,
+                actor=actor,
+                user=origin.user,
+                reason=request.reason,
+                window_ns=self._lifting.window_ns,
+            )
+            self._desk.send(Event(event, "lift-proposed"))
+        text = f"halt {request.halt_id} stays in force: {self.to_lift(request.halt_id, now)}"
+        self._desk.send(Reply(self._result(request.request_id, True, "PROPOSED", text), origin))
 
     @property
     def _answers_from_ns(self) -> int:

@@ -16,7 +16,7 @@ confirmed halt is lifted only by a newer `ControlState` without it, an unconfirm
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from sidecar.core.sanity import INT_MAX, TEXT_MAX, clip
@@ -75,7 +75,7 @@ def halt_problem(halt: Halt) -> str:
 
 def concerns(halt: Halt, subject: Subject) -> bool:
     """Whether any scope of the halt matches. A scope of a kind unknown to this version matches everything."""
-    return any(_matches(scope, subject) for scope in halt.scopes)
+    return "all" in halt.scopes or any(_matches(scope, subject) for scope in halt.scopes)
 
 
 def _matches(scope: str, subject: Subject) -> bool:
@@ -87,11 +87,11 @@ def _matches(scope: str, subject: Subject) -> bool:
 
 def permits(level: TradingState, *, kind: OrderKind, reduces_risk: bool, reducing_allowed: bool) -> bool:
     """The table above, for one order at one level."""
-    if kind == "CANCEL" or level is TradingState.ACTIVE:
+    if kind in ("CANCEL", "MASS_CANCEL") or level is TradingState.ACTIVE:
         return True
-    if level is TradingState.CANCEL_ONLY:
+    if level is TradingState.CANCEL_ONLY or kind == "TRANSFER":
         return False
-    return reduces_risk and (level is TradingState.REDUCING or reducing_allowed)
+    return (reduces_risk or kind == "CLOSE_POSITION") and (level is TradingState.REDUCING or reducing_allowed)
 
 
 def forbidding(halts: Iterable[Halt], subject: Subject, *, kind: OrderKind, reduces_risk: bool) -> Halt | None:
@@ -110,7 +110,7 @@ def level_of(halts: Iterable[Halt], subject: Subject) -> tuple[TradingState, boo
     found = [each for each in halts if concerns(each, subject)]
     if not found:
         return _ACTIVE, True
-    level = max(each.level for each in found)
+    level = max([each.level for each in found])
     reducing = all(
         permits(each.level, kind="NEW", reduces_risk=True, reducing_allowed=each.reducing_allowed) for each in found
     )
@@ -158,7 +158,7 @@ class ControlMemory:
         if len(more) > HALTS_MAX or sum(len(encode(each)) for each in more) > UNCONFIRMED_BYTES_MAX:
             why = f"more than {HALTS_MAX} halts, or {UNCONFIRMED_BYTES_MAX} bytes of them, that no arbiter confirmed"
             more = (everything(f"overflow-{halt.halt_id}", halt.actor, why),)
-        return replace(self, unconfirmed=more)
+        return ControlMemory(self.version, self.confirmed, more)
 
     def told(self, state: ControlState) -> "ControlMemory":
         """The memory after an arbiter's word; the same object when it is older than what is known."""
@@ -168,6 +168,22 @@ class ControlMemory:
         waiting = tuple(each for each in self.unconfirmed if each.halt_id not in settled)
         told = ControlMemory(state.version, state.halts, waiting)
         return self if told == self else told
+
+
+def unreadable(component: str, run: str, why: str) -> ControlMemory:
+    """The memory of a receiver that cannot read what it had latched: a halt of itself, until an operator lifts that.
+
+    `run` makes the halt's identity unique.
+    """
+    halt = Halt(
+        halt_id=f"unreadable-{component}-{run}",
+        scopes=(f"component:{component}",),
+        level=TradingState.HALTED,
+        reason=f"the file of latched halts could not be read ({why})"[:TEXT_MAX],
+        actor=component,
+        reducing_allowed=False,
+    )
+    return ControlMemory(unconfirmed=(halt,))
 
 
 def everything(halt_id: str, actor: str, reason: str) -> Halt:

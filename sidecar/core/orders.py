@@ -1,43 +1,36 @@
-"""The three-phase commit of orders: what is known of each order, and what follows from it.
+"""The book of orders as a fold of facts, and what one order's news means for others.
 
-Owns one order's evidence (`Order`), the derived commit phase, and the book of orders as a fold of facts. It must not
-know who may trade (`verifier.py` decides that) or how venues are asked.
+Owns every table about orders, their bounds, and the chains of replaced orders. What is known of one order is in
+`order.py`; the positions that follow from fills in `positions.py`. It must not decide anything.
 
-Theory. The phase is never stored as an opinion: it is derived from what was journaled about the order, so that the
-order in which report and evidence arrive cannot matter (a fill before its ack, a report after the deadline).
-
-| reported | lost | never sent | venue evidence | phase                                          |
-|----------|------|------------|----------------|------------------------------------------------|
-| no       | no   | no         | any            | PRECOMMITTED (evidence waits for the report)   |
-| yes      | any  | no         | no             | COMMITTED                                      |
-| no       | yes  | no         | no             | UNKNOWN                                        |
-| yes / lost      || no         | yes            | VERIFIED                                       |
-| any      | any  | yes        | no             | ABORTED                                        |
-| a break was opened                          |||| BREAK                                          |
-
-Contradictions (never sent, yet seen at the venue; other quantity; more filled than ordered) are breaks, opened by
-`contradiction`. CumQty never goes down: an older report than one already seen changes nothing.
+A chain: a REPLACE is an order of its own whose OrigClOrdID names the one before. Once the venue took it, that one is
+`replaced_by` it. Where the venue's OrderID stayed the same the old id is *superseded*: it has ended, and its fills are
+*carried* by the next. Where the venue made another order the old one is waited for: two of them may live.
+A CANCEL or MASS_CANCEL marks each order that it concerns (`cancel_by`) from its grant until it is known to have failed.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 
 from sidecar.core.bounded import drop_oldest
+from sidecar.core.exact import subtract
+from sidecar.core.fills import REVISIONS, carrying, revised_elsewhere
+from sidecar.core.order import CANCELS, NOT_TAKEN, TRADING, Order, failed, fill_key, folded, seen
+from sidecar.core.positions import Exposure
+from sidecar.core.working import Working
+from sidecar.messages.base import Token
 from sidecar.messages.events import OrderCounts
 from sidecar.messages.journal import (
-    AbsenceSeen,
+    BreakClosed,
     BreakOpened,
     EvidenceSeen,
-    Fact,
-    OrderLost,
-    OrderNeverSent,
+    OrderAdopted,
     OrderPrecommitted,
     OrderRefused,
-    OrderReported,
+    OrphanSeen,
     Record,
 )
-from sidecar.messages.orders import ExecutionReport, OrderIntent, OrdStatus, Phase
+from sidecar.messages.orders import ExecutionReport, OrderIntent, Phase
 
 FINISHED_MAX = 100_000
 """Finished orders whose whole story stays in memory, at about 2 KB each."""
@@ -45,78 +38,28 @@ REMEMBERED_MAX = 1_000_000
 """ClOrdIDs of older orders that are still refused as duplicates, at about 150 bytes each."""
 REFUSED_MAX = 10_000
 """Denials that are still repeated word for word to whoever asks again."""
-EXECUTIONS_MAX = 1_000
-"""Execution reports of one order that are compared with later ones; older ones count but are not compared."""
-ABSENCES_NEEDED = 2
-TERMINAL: frozenset[OrdStatus] = frozenset({"FILLED", "CANCELED", "REJECTED", "EXPIRED"})
-
-FillKey = tuple[str, str, str, str, str]
-"""(venue, account, ClOrdID, ExecID, side): the key of DESIGN section 8."""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """All that is journaled of one granted order."""
-
-    intent: OrderIntent
-    term: int
-    n: int
-    reported: bool = False
-    lost: bool = False
-    never_sent: bool = False
-    order_id: str = ""
-    ord_status: OrdStatus | None = None
-    venue_order_id: str = ""
-    venue_status: OrdStatus | None = None
-    cum_qty: Decimal = Decimal(0)
-    executions: dict[FillKey, ExecutionReport] = field(default_factory=dict)
-    absences: frozenset[str] = frozenset()
-    breaks: tuple[str, ...] = ()
-
-    @property
-    def phase(self) -> Phase:
-        """The table above."""
-        if self.breaks:
-            return Phase.BREAK
-        if self.never_sent:
-            return Phase.ABORTED
-        if not (self.reported or self.lost):
-            return Phase.PRECOMMITTED
-        if self.executions:
-            return Phase.VERIFIED
-        return Phase.COMMITTED if self.reported else Phase.UNKNOWN
-
-    @property
-    def finished(self) -> bool:
-        """Nothing more is expected: aborted, or verified and terminal at the venue."""
-        phase = self.phase
-        return phase is Phase.ABORTED or (phase is Phase.VERIFIED and self.venue_status in TERMINAL)
+ORPHANS_MAX = 10_000
+"""OrderIDs with reports that have no ClOrdID and wait for whoever names them; of more, the oldest are forgotten."""
+ORPHANS_EACH_MAX = 100
+"""Such reports of one OrderID; of more, the oldest are forgotten."""
+CHAIN_MAX = 64
+"""Replaced orders that are looked at from one of their chain."""
 
 
-def fill_key(report: ExecutionReport) -> FillKey:
-    """What makes an execution report the same one again."""
-    return (report.venue, report.account, report.cl_ord_id, report.exec_id, report.side)
+def open_orders(
+    book: "OrderBook", *, component: str = "", venue: str = "", account: str = "", symbol: str = "", strategy: str = ""
+) -> tuple[Order, ...]:
+    """Orders that may rest at a venue, in the order in which they were granted; empty names match everything.
 
-
-def contradiction(order: Order, report: ExecutionReport) -> tuple[str, str, str] | None:
-    """The break that this evidence opens, as (kind, ours, theirs), or None when it agrees."""
-    intent = order.intent
-    ours = (intent.venue, intent.account, intent.symbol, intent.side)
-    theirs = (report.venue, report.account, report.symbol, report.side)
-    known = order.executions.get(fill_key(report))
-    if known is not None and known != report and report.exec_type != "ORDER_STATUS":
-        return "EXECUTION_CHANGED", repr(known), repr(report)
-    if ours != theirs:
-        return "OTHER_ORDER", " ".join(ours), " ".join(theirs)
-    if order.never_sent:
-        return "ABORTED_BUT_AT_VENUE", "never sent", f"OrderID {report.order_id} {report.ord_status}"
-    if intent.kind == "NEW" and report.order_qty != intent.qty:
-        return "OTHER_QUANTITY", str(intent.qty), str(report.order_qty)
-    if intent.kind == "NEW" and report.cum_qty > intent.qty:
-        return "OVERFILL", str(intent.qty), str(report.cum_qty)
-    if order.order_id and report.order_id and report.order_id != order.order_id:
-        return "OTHER_ORDER_ID", order.order_id, report.order_id
-    return None
+    Granted orders count from their grant until the venue says that they ended, or until it is proven that they were
+    never sent. Cancels and transfers rest nowhere. It walks over every order in memory that is not finished.
+    """
+    wanted = {"component": component, "venue": venue, "account": account, "symbol": symbol, "strategy": strategy}
+    asked = [(name, value) for name, value in wanted.items() if value]
+    found = (book.orders[each] for each in book.unfinished())
+    return tuple(
+        each for each in found if each.resting and all(getattr(each.intent, name) == value for name, value in asked)
+    )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -131,10 +74,15 @@ class BookParts:
     granted: int = 0
     denied: int = 0
     phases: dict[Phase, int] = field(default_factory=lambda: dict.fromkeys(Phase, 0))
+    orphans: dict[str, tuple[OrphanSeen, ...]] = field(default_factory=dict)
+    exposure: Exposure = field(default_factory=Exposure)
 
 
 class OrderBook:
-    """All orders, folded from facts. Deterministic: no clock, bounded by the constants above."""
+    """All orders, folded from facts. Deterministic: no clock, bounded by the constants above.
+
+    `working` and `owners` follow from the orders: a snapshot carries neither, and no fact is folded by what they say.
+    """
 
     def __init__(self) -> None:
         self.orders: dict[str, Order] = {}
@@ -145,6 +93,11 @@ class OrderBook:
         self._granted = 0
         self._denied = 0
         self._phases: dict[Phase, int] = dict.fromkeys(Phase, 0)
+        self.orphans: dict[str, tuple[OrphanSeen, ...]] = {}
+        self.exposure = Exposure()
+        self.working = Working()
+        self.owners: dict[tuple[str, str], str] = {}
+        """ClOrdIDs of orders in memory, by venue and the venue's OrderID."""
 
     def copy(self) -> "OrderBook":
         """An independent book with the same orders."""
@@ -152,6 +105,8 @@ class OrderBook:
         twin.orders, twin.refused, twin.external = dict(self.orders), dict(self.refused), dict(self.external)
         twin._finished, twin._remembered = dict(self._finished), dict(self._remembered)
         twin._granted, twin._denied, twin._phases = self._granted, self._denied, dict(self._phases)
+        twin.orphans, twin.exposure = dict(self.orphans), self.exposure.copy()
+        twin.working, twin.owners = self.working.copy(), dict(self.owners)
         return twin
 
     def parts(self) -> BookParts:
@@ -165,6 +120,8 @@ class OrderBook:
             granted=self._granted,
             denied=self._denied,
             phases=self._phases,
+            orphans=self.orphans,
+            exposure=self.exposure,
         )
 
     @classmethod
@@ -175,6 +132,10 @@ class OrderBook:
         book._finished, book._remembered = parts.finished, parts.remembered
         book._granted, book._denied = parts.granted, parts.denied
         book._phases.update(parts.phases)
+        book.orphans, book.exposure = parts.orphans, parts.exposure
+        for order in book.orders.values():
+            book.working.change(None, order.work)
+            book._own(order)
         return book
 
     def remembers(self, cl_ord_id: str) -> bool:
@@ -208,13 +169,20 @@ class OrderBook:
             broken=self._phases[Phase.BREAK] + len(self.external),
         )
 
+    def owner(self, venue: str, order_id: str) -> Order | None:
+        """The order in memory that the venue calls by this OrderID."""
+        return self.orders.get(self.owners.get((venue, order_id), ""))
+
+    def waiting_for(self, venue: str, order_id: str) -> tuple[OrphanSeen, ...]:
+        """Reports without a ClOrdID that came for this OrderID, the oldest first."""
+        return self.orphans.get(f"{len(venue)} {venue} {order_id}", ()) if self.orphans else ()
+
     def apply(self, record: Record) -> None:
         """Fold one fact about orders; facts of other kinds change nothing."""
         fact = record.fact
         match fact:
             case OrderPrecommitted(intent=intent):
-                self._granted += 1
-                self._store(None, Order(intent, record.term, record.n))
+                self._grant(record, intent)
             case OrderRefused(intent=intent):
                 self._denied += 1
                 self.refused[intent.cl_ord_id] = fact
@@ -222,67 +190,203 @@ class OrderBook:
             case BreakOpened(cl_ord_id=cl_ord_id) if cl_ord_id not in self.orders:
                 self.external[cl_ord_id] = fact
                 drop_oldest(self.external, FINISHED_MAX)
+            case BreakClosed(cl_ord_id=cl_ord_id) if cl_ord_id not in self.orders:
+                self.external.pop(cl_ord_id, None)
+            case OrphanSeen(report=report):
+                name = orphan_name(report)
+                self.orphans[name] = (*self.orphans.get(name, ()), fact)[-ORPHANS_EACH_MAX:]
+                drop_oldest(self.orphans, ORPHANS_MAX)
+            case OrderAdopted(report=report) if report.cl_ord_id not in self.orders:
+                self._adopt(record, report)
+            case EvidenceSeen(report=report):
+                self._hear(report, record.at_ns)
             case _:
-                order = self.orders.get(getattr(fact, "cl_ord_id", "") or _reported_id(fact))
+                order = self.orders.get(getattr(fact, "cl_ord_id", ""))
                 if order is not None:
-                    self._store(order, _folded(order, fact))
+                    self._store(order, folded(order, fact), record.at_ns)
 
-    def _store(self, before: Order | None, after: Order) -> None:
+    def _grant(self, record: Record, intent: OrderIntent) -> None:
+        self._granted += 1
+        self._store(None, Order(intent, record.term, record.n), record.at_ns)
+        if intent.kind in TRADING:
+            self.exposure.granted(intent, record.at_ns)
+        if intent.kind == "REPLACE":
+            target = self.orders.get(intent.orig_cl_ord_id)
+            if target is not None:
+                self._store(target, replace(target, replacing=intent.cl_ord_id), record.at_ns)
+        for each in self.concerned(intent):
+            self._store(each, replace(each, cancel_by=intent.cl_ord_id), record.at_ns)
+
+    def _adopt(self, record: Record, report: ExecutionReport) -> None:
+        """Follow an order of somebody else's from now on; the break that it was found by goes with it."""
+        found = self.external.pop(report.cl_ord_id, None)
+        breaks = (found.kind,) if found is not None else ()
+        order = Order(adopted_intent(report), record.term, record.n, breaks=breaks, adopted=True)
+        self._store(None, order, record.at_ns)
+        self._hear(report, record.at_ns)
+
+    def concerned(self, intent: OrderIntent) -> list[Order]:
+        """The orders that a cancel concerns: each is followed until the venue says that it is gone."""
+        if intent.kind == "CANCEL":
+            target = self.orders.get(intent.orig_cl_ord_id)
+            return [target] if target is not None and target.resting else []
+        if intent.kind != "MASS_CANCEL":
+            return []
+        return list(open_orders(self, venue=intent.venue, account=intent.account, symbol=intent.symbol))
+
+    def _hear(self, report: ExecutionReport, at_ns: int) -> None:
+        """Evidence for one order, and what it says of others of its chain."""
+        self._unorphan(report)
+        order = self.orders.get(report.cl_ord_id)
+        if order is None:
+            return
+        chain = self.chain(order)
+        counted = any(each.execution(report.exec_id) is not None for each in chain)
+        if report.exec_type in REVISIONS and report.exec_ref_id and fill_key(report) not in order.executions:
+            for each in chain:
+                if each.execution(report.exec_ref_id) is not None:
+                    fills = revised_elsewhere(each.fills, report, each.execution)
+                    self._store(each, replace(each, fills=fills), at_ns)
+        heard = seen(order, report, counted=counted)
+        if any(each.execution(report.exec_id) is not None for each in self._along(order, forward=True)):
+            heard = replace(heard, fills=order.fills)  # Traded under a later ClOrdID: its CumQty is of the whole chain.
+        self._store(order, heard, at_ns)
+        if heard.intent.kind == "REPLACE" and heard.venue_status not in (*NOT_TAKEN, None):
+            self._supersede(heard, at_ns)
+
+    def _unorphan(self, report: ExecutionReport) -> None:
+        """A report that was kept without a ClOrdID has found its order."""
+        name = orphan_name(report)
+        held = self.orphans.get(name)
+        if held is None:
+            return
+        left = tuple(each for each in held if _execution(each.report) != _execution(report))
+        if left:
+            self.orphans[name] = left
+        else:
+            del self.orphans[name]
+
+    def chain(self, order: Order) -> list[Order]:
+        """The orders that this one replaced, the nearest first, and then those that it was replaced by."""
+        return [*self._along(order, forward=False), *self._along(order, forward=True)]
+
+    def _along(self, order: Order, *, forward: bool) -> list[Order]:
+        found: list[Order] = []
+        at = order
+        while len(found) < CHAIN_MAX and (forward or at.intent.kind == "REPLACE"):
+            following = self.orders.get(at.replaced_by if forward else at.intent.orig_cl_ord_id)
+            if following is None or following is order:
+                break
+            found.append(following)
+            at = following
+        return found
+
+    def _supersede(self, new: Order, at_ns: int) -> None:
+        """The venue took a REPLACE: the order that it named, or whatever replaced that one before, is replaced."""
+        old = self.orders.get(new.intent.orig_cl_ord_id)
+        for _ in range(CHAIN_MAX):
+            if old is None or old.replaced_by == new.intent.cl_ord_id or old.intent.cl_ord_id == new.intent.cl_ord_id:
+                return
+            if not old.replaced_by:
+                break
+            old = self.orders.get(old.replaced_by)
+        if old is None or old.replaced_by:
+            return
+        same = not (old.venue_order_id and new.venue_order_id) or old.venue_order_id == new.venue_order_id
+        self._store(old, replace(old, replaced_by=new.intent.cl_ord_id, superseded=same), at_ns)
+
+    def _store(self, before: Order | None, after: Order, at_ns: int) -> None:
         cl_ord_id = after.intent.cl_ord_id
+        known = self.orders.get(cl_ord_id)
         if before is not None:
             self._phases[before.phase] -= 1
         self._phases[after.phase] += 1
+        if known is None or known.intent is not after.intent:
+            self.working.change(known.work if known is not None else None, after.work)
+        elif known.fills is not after.fills or known.resting is not after.resting:
+            self.working.change(known.work, after.work)
         self.orders[cl_ord_id] = after
+        if known is None or _venue_name(known) != _venue_name(after):
+            self._disown(known)
+            self._own(after)
+        if before is not None:
+            self._follow(before, after, at_ns)
         if not after.finished:
             self._finished.pop(cl_ord_id, None)
         elif cl_ord_id not in self._finished:
             self._finished[cl_ord_id] = None
             self._retire()
 
+    def _follow(self, before: Order, after: Order, at_ns: int) -> None:
+        """What follows for others from one order's change."""
+        intent = after.intent
+        if before.fills is not after.fills and intent.kind in TRADING:
+            qty = subtract(after.fills.quantity, before.fills.quantity)
+            worth = subtract(after.fills.worth, before.fills.worth)
+            if qty or worth:
+                self.exposure.traded(intent, qty, worth, after.fills.price, at_ns)
+        if after.superseded and (not before.superseded or before.fills is not after.fills):
+            heir = self.orders.get(after.replaced_by)
+            if heir is not None and heir is not after:
+                fills = carrying(heir.fills, after.fills)
+                if fills is not heir.fills:
+                    self._store(heir, replace(heir, fills=fills), at_ns)
+        if failed(after) and not failed(before):
+            self._spare(intent, at_ns)
+
+    def _spare(self, request: OrderIntent, at_ns: int) -> None:
+        """A cancel or a replacement failed: what it was about goes on as if it had not been asked."""
+        cl_ord_id = request.cl_ord_id
+        if request.kind in CANCELS:
+            for each in [self.orders[name] for name in self.unfinished() if self.orders[name].cancel_by == cl_ord_id]:
+                self._store(each, replace(each, cancel_by=""), at_ns)
+        target = self.orders.get(request.orig_cl_ord_id) if request.kind == "REPLACE" else None
+        if target is not None and target.replacing == cl_ord_id and target.replaced_by != cl_ord_id:
+            self._store(target, replace(target, replacing=""), at_ns)
+
+    def _own(self, order: Order) -> None:
+        name = _venue_name(order)
+        if name is not None:
+            self.owners.setdefault(name, order.intent.cl_ord_id)
+
+    def _disown(self, order: Order | None) -> None:
+        name = _venue_name(order) if order is not None else None
+        if order is not None and name is not None and self.owners.get(name) == order.intent.cl_ord_id:
+            del self.owners[name]
+
     def _retire(self) -> None:
         for oldest in drop_oldest(self._finished, FINISHED_MAX):
-            del self.orders[oldest]
+            self._disown(self.orders.pop(oldest))
             self._remembered[oldest] = None
         drop_oldest(self._remembered, REMEMBERED_MAX)
 
 
-def _reported_id(fact: Fact) -> str:
-    return fact.report.cl_ord_id if isinstance(fact, EvidenceSeen) else ""
+def _venue_name(order: Order) -> tuple[str, str] | None:
+    """What the venue calls an order, if it has said so."""
+    order_id = order.venue_order_id or order.order_id
+    return (order.intent.venue, order_id) if order_id and order.intent.kind in TRADING else None
 
 
-def _folded(order: Order, fact: Fact) -> Order:
-    match fact:
-        case OrderReported(order_id=order_id, ord_status=ord_status):
-            return replace(order, reported=True, order_id=order_id, ord_status=ord_status)
-        case OrderLost():
-            return replace(order, lost=True)
-        case OrderNeverSent():
-            return replace(order, never_sent=True)
-        case AbsenceSeen(query_id=query_id):
-            return replace(order, absences=order.absences | {query_id})
-        case BreakOpened(kind=kind):
-            return replace(order, breaks=(*order.breaks, kind))
-        case EvidenceSeen(report=report):
-            return _seen(order, report)
-        case _:
-            return order
+def orphan_name(report: ExecutionReport) -> str:
+    """The key of reports without a ClOrdID: their venue and OrderID."""
+    return f"{len(report.venue)} {report.venue} {report.order_id}"
 
 
-def _seen(order: Order, report: ExecutionReport) -> Order:
-    # A status that was asked for may be old by now, unless it is one that nothing but a fill can follow.
-    says_more = report.exec_type != "ORDER_STATUS" or report.ord_status in TERMINAL
-    newer = report.cum_qty > order.cum_qty or (
-        report.cum_qty == order.cum_qty and order.venue_status not in TERMINAL and says_more
-    )
-    if order.venue_status is None:
-        newer = True
-    executions = {**order.executions, fill_key(report): report}
-    if len(executions) > EXECUTIONS_MAX:
-        del executions[next(iter(executions))]
-    return replace(
-        order,
-        executions=executions,
-        venue_order_id=report.order_id or order.venue_order_id,
-        venue_status=report.ord_status if newer else order.venue_status,
-        cum_qty=max(order.cum_qty, report.cum_qty),
+def _execution(report: ExecutionReport) -> tuple[str, str, str]:
+    return report.account, report.exec_id, report.side
+
+
+def adopted_intent(report: ExecutionReport) -> OrderIntent:
+    """An order of somebody else's, as if it had been ours: of no component and under no token."""
+    return OrderIntent(
+        cl_ord_id=report.cl_ord_id,
+        component="",
+        incarnation="",
+        slot="",
+        token=Token(0, 0),
+        account=report.account,
+        venue=report.venue,
+        symbol=report.symbol,
+        side=report.side,
+        qty=report.order_qty,
     )

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from sidecar.core.checkpoints import Digest
 from sidecar.core.groups import GroupPlan
+from sidecar.core.halt_overview import halt_statuses
 from sidecar.core.ladder import Subject, level_of
 from sidecar.core.outputs import Now
 from sidecar.core.roster import Member
@@ -46,6 +47,9 @@ def status_report(arbiter: "Arbiter", request_id: str, now: Now) -> StatusReport
         orders=state.book.counts(),
         missing=arbiter.silence.missing(now),
         silence_unjudged=arbiter.silence.unjudged(now),
+        halt_status=halt_statuses(arbiter, now),
+        reconciliation=arbiter.reconciliation.reasons(now),
+        differences=arbiter.reconciliation.status(),
     )
 
 

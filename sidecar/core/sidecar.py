@@ -220,6 +220,10 @@ class Sidecar:
         """Whether a halt closes this gate, at least to some orders, whoever holds what."""
         return concerns(halt, self._subject)
 
+    def in_scope(self, halt: Halt) -> bool:
+        """Whether a halt concerns this component, or may concern orders of it."""
+        return concerns(halt, self._subject) or bool(order_scopes([halt]))
+
     def accepted(self, halt: Halt, closed_ns: int) -> HaltAccepted:
         """The acknowledgement of a halt, once its page has been written at `closed_ns`."""
         level, _ = level_of(self.memory.in_force, self._subject)
@@ -228,7 +232,7 @@ class Sidecar:
             incarnation=self.incarnation,
             halt_id=halt.halt_id,
             closed_ns=closed_ns,
-            in_scope=concerns(halt, self._subject) or bool(order_scopes([halt])),
+            in_scope=self.in_scope(halt),
             trading_state=level,
         )
 
@@ -279,7 +283,24 @@ class Sidecar:
             strategy=request.strategy,
             reduces_risk=request.reduces_risk,
             orig_cl_ord_id=request.orig_cl_ord_id,
+            to_account=request.to_account,
         )
+
+    def recheck(self, request: OrderRequest, intent: OrderIntent, now_ns: int) -> Denial | None:
+        """Why a granted order must not be passed on, or None: what was true at the question may not be any more.
+
+        A slot that was lost meanwhile and is held again is held under another token, and somebody else's orders may
+        have come in between.
+        """
+        denial = self.deny(request, now_ns)
+        if denial is not None:
+            return denial
+        if self.incarnation != intent.incarnation:
+            return Denial("SESSION_CHANGED", "a new session took over while the order was asked for")
+        held = self._slot_for(request)
+        if held is None or (held.slot, held.token) != (intent.slot, intent.token):
+            return Denial("NO_SLOT", f"slot {intent.slot} was lost while the order was asked for: ask again")
+        return None
 
     def page(self, now_ns: int) -> Page:
         """The gate page as of `now_ns`."""

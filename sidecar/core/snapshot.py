@@ -13,20 +13,27 @@ import msgspec
 
 from sidecar.core.chronicle import Times
 from sidecar.core.history import History
-from sidecar.core.orders import BookParts, OrderBook
-from sidecar.core.state import Holder, State
+from sidecar.core.once_table import name_of
+from sidecar.core.orders import BookParts, OrderBook, orphan_name
+from sidecar.core.state import Holder, State, measured_key
 from sidecar.core.tables import (
+    ExposureRows,
     ExternalRows,
     FinishedNames,
     HolderRow,
+    MeasuredRows,
+    OnceClock,
+    OnceRows,
     OrderRows,
+    OrphanRows,
     Piece,
     RefusedRows,
     RememberedNames,
     Tables,
 )
+from sidecar.messages.once import OnceState
 
-FORMAT = 1
+FORMAT = 2
 """The version of all this. A reader ignores a snapshot of any other."""
 
 
@@ -60,7 +67,7 @@ def state_of(pieces: Iterable[bytes]) -> State:
         state = _small(tables)
         parts = BookParts(granted=tables.granted, denied=tables.denied, phases={**tables.phases})
         for line in rest:
-            _add(parts, _DECODER.decode(line))
+            _add(parts, state, _DECODER.decode(line))
     except (msgspec.MsgspecError, UnicodeDecodeError, StopIteration) as error:
         raise SnapshotUnreadable(str(error)[:400] or "it is empty") from error
     state.book = OrderBook.of(parts)
@@ -82,10 +89,12 @@ def _small(tables: Tables) -> State:
     state.holders = {slot: _holder(each) for slot, each in tables.holders.items()}
     state.last = {slot: _holder(each) for slot, each in tables.last.items()}
     state.history = History.of(tables.history_past, tables.history_open)
+    for name in OnceClock.__struct_fields__:
+        setattr(state.once, name, getattr(tables.once_clock, name))
     return state
 
 
-def _add(parts: BookParts, piece: Piece) -> None:
+def _add(parts: BookParts, state: State, piece: Piece) -> None:
     match piece:
         case OrderRows(rows):
             parts.orders.update((each.intent.cl_ord_id, each.order()) for each in rows)
@@ -93,10 +102,22 @@ def _add(parts: BookParts, piece: Piece) -> None:
             parts.refused.update((each.intent.cl_ord_id, each) for each in refused)
         case ExternalRows(rows=external):
             parts.external.update((each.cl_ord_id, each) for each in external)
+        case OrphanRows(rows=orphans):
+            for orphan in orphans:
+                name = orphan_name(orphan.report)
+                parts.orphans[name] = (*parts.orphans.get(name, ()), orphan)
+        case ExposureRows():
+            parts.exposure.restore(piece.positions, piece.marks, piece.results, piece.rates, piece.recent)
         case FinishedNames(names):
             parts.finished.update(dict.fromkeys(names))
         case RememberedNames(names):
             parts.remembered.update(dict.fromkeys(names))
+        case OnceRows(rows=effects):
+            for each in effects:
+                table = state.once.done if each.state is OnceState.DONE else state.once.under_way
+                table[name_of(each.kind, each.key)] = each
+        case MeasuredRows(rows=measured):
+            state.measured.update((measured_key(each.halt_id, each.component), each) for each in measured)
         case _:
             raise SnapshotUnreadable("it has its tables twice")
 

@@ -9,13 +9,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from sidecar.core.bounded import drop_oldest
+from sidecar.core.differences import DIFFERENCES_MAX, OPENINGS_MAX, closed, difference_of, opening_of
 from sidecar.core.history import History
 from sidecar.core.log import Position, Verdict, advance, judge
+from sidecar.core.once_table import OnceTable
 from sidecar.core.orders import OrderBook
 from sidecar.core.tables import digest_of, pieces_of
 from sidecar.messages.base import Token
 from sidecar.messages.control import Halt
 from sidecar.messages.journal import (
+    DifferenceClosed,
+    DifferenceOpened,
+    Fact,
     GroupDegraded,
     GroupPaused,
     GroupRegistered,
@@ -23,8 +28,16 @@ from sidecar.messages.journal import (
     GroupRestored,
     HaltLifted,
     HaltRaised,
+    LimitsSet,
+    MeasuresReported,
+    OnceClaimed,
+    OnceContradicted,
+    OnceFinished,
+    OnceLost,
+    OnceReleased,
     PauseEnded,
     Record,
+    ResumeProposed,
     SlotDraining,
     SlotGranted,
     SlotTaken,
@@ -34,12 +47,18 @@ from sidecar.messages.journal import (
     StandbyStarted,
     StandbyStartFailed,
     StandbyStarting,
+    StatementAdopted,
     Ticked,
 )
+from sidecar.messages.reconcile import StatementLine
 
 _VALID: Final = Verdict.VALID
 LIFTED_MAX = 10_000
 """Lifted halts that are remembered, so that a sidecar which missed the lifting can be told."""
+LIFTED_MEASURES_MAX = 128
+"""Lifted halts whose measures are still followed until they are complete; of older ones nothing more is said."""
+MEASURED_MAX = 20_000
+"""Components' reports on measures, at about 400 bytes each; the oldest are forgotten first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +85,17 @@ class State:
         self.groups: Mapping[str, GroupRegistered] = {}  # Replaced, never changed: who keeps it sees when it differs.
         self.halts: dict[str, Halt] = {}
         self.lifted: dict[str, None] = {}
+        self.halt_versions: dict[str, int] = {}  # The control version with which each halt in force came.
+        self.proposed: dict[str, ResumeProposed] = {}
+        self.lifted_measures: dict[str, Halt] = {}
+        self.measured: dict[str, MeasuresReported] = {}  # By `measured_key`.
+        self.limits: dict[str, LimitsSet] = {}  # By scope.
         self.control_version = 0
         self.book = OrderBook()
         self.history = History()
+        self.once = OnceTable()
+        self.openings: dict[str, tuple[StatementLine, ...]] = {}  # By `differences.account_name`.
+        self.differences: dict[str, DifferenceOpened] = {}  # By `differences.difference_name`.
 
     def apply(self, record: Record, body: bytes | None = None) -> Verdict:
         """Fold one record if it is valid; the verdict says whether it was. `body` as for `log.advance`."""
@@ -76,6 +103,7 @@ class State:
         if verdict is not _VALID:
             return verdict
         self.position = advance(self.position, record, body)
+        self.once.go_on(record)
         fact = record.fact
         match fact:
             case Ticked() | SnapshotMarked() | SnapshotDigested():
@@ -100,6 +128,31 @@ class State:
                 self.starting[fact.component] = fact
             case StandbyStarted() | StandbyStartFailed():
                 self.starting.pop(fact.component, None)
+            case GroupDegraded() | GroupRestored() | GroupPaused() | PauseEnded() | GroupRegistered() | GroupRemoved():
+                self._apply_group(fact)
+            case HaltRaised() | HaltLifted() | ResumeProposed() | MeasuresReported():
+                self._apply_halt(fact)
+            case LimitsSet(scope=scope):
+                self.limits.pop(scope, None)
+                if fact.limits is not None:
+                    self.limits[scope] = fact
+            case OnceClaimed() | OnceFinished() | OnceReleased() | OnceLost() | OnceContradicted():
+                self.once.apply(fact)
+            case StatementAdopted():
+                self.openings[opening_of(fact)] = fact.lines
+                drop_oldest(self.openings, OPENINGS_MAX)
+            case DifferenceOpened():
+                self.differences[difference_of(fact)] = fact
+                drop_oldest(self.differences, DIFFERENCES_MAX)
+            case DifferenceClosed():
+                self.differences.pop(difference_of(fact), None)
+                closed(self.openings, fact)
+            case _:
+                self.book.apply(record)
+        return verdict
+
+    def _apply_group(self, fact: Fact) -> None:
+        match fact:
             case GroupDegraded():
                 self.degraded[fact.group] = fact.reason
             case GroupRestored():
@@ -112,17 +165,42 @@ class State:
                 self.groups = {**self.groups, fact.group.name: fact}
             case GroupRemoved():
                 self.groups = {name: each for name, each in self.groups.items() if name != fact.group}
+
+    def _apply_halt(self, fact: Fact) -> None:
+        match fact:
             case HaltRaised():
                 self.halts[fact.halt.halt_id] = fact.halt
                 self.control_version += 1
+                self.halt_versions[fact.halt.halt_id] = self.control_version
             case HaltLifted():
-                self.halts.pop(fact.halt_id, None)
-                self.lifted[fact.halt_id] = None
-                drop_oldest(self.lifted, LIFTED_MAX)
-                self.control_version += 1
-            case _:
-                self.book.apply(record)
-        return verdict
+                self._lift(fact.halt_id)
+            case ResumeProposed():
+                self.proposed[fact.halt_id] = fact
+                drop_oldest(self.proposed, LIFTED_MAX)
+            case MeasuresReported():
+                self._measure(fact)
+
+    def _lift(self, halt_id: str) -> None:
+        halt = self.halts.pop(halt_id, None)
+        self.lifted[halt_id] = None
+        drop_oldest(self.lifted, LIFTED_MAX)
+        self.control_version += 1
+        self.halt_versions.pop(halt_id, None)
+        self.proposed.pop(halt_id, None)
+        if halt is not None and halt.measures:
+            self.lifted_measures[halt_id] = halt
+            forgotten = drop_oldest(self.lifted_measures, LIFTED_MEASURES_MAX)
+            gone = [k for k, row in self.measured.items() if row.halt_id in forgotten or _over(row, halt_id)]
+            for key in gone:
+                del self.measured[key]
+
+    def _measure(self, fact: MeasuresReported) -> None:
+        """The latest report of each component; a complete one of a lifted halt needs no remembering."""
+        key = measured_key(fact.halt_id, fact.component)
+        self.measured.pop(key, None)
+        if fact.halt_id in self.halts or not fact.complete:
+            self.measured[key] = fact
+            drop_oldest(self.measured, MEASURED_MAX)
 
     def copy(self) -> "State":
         """An independent fold at the same position. Cheap: every value in the tables is immutable."""
@@ -130,9 +208,12 @@ class State:
         twin.position, twin.control_version = self.position, self.control_version
         twin.holders, twin.epochs, twin.draining = dict(self.holders), dict(self.epochs), dict(self.draining)
         twin.last, twin.degraded, twin.paused = dict(self.last), dict(self.degraded), dict(self.paused)
-        twin.starting = dict(self.starting)
+        twin.starting, twin.proposed = dict(self.starting), dict(self.proposed)
+        twin.halt_versions, twin.lifted_measures = dict(self.halt_versions), dict(self.lifted_measures)
+        twin.measured, twin.limits = dict(self.measured), dict(self.limits)
+        twin.openings, twin.differences = dict(self.openings), dict(self.differences)
         twin.halts, twin.lifted, twin.groups = dict(self.halts), dict(self.lifted), self.groups
-        twin.book, twin.history = self.book.copy(), self.history.copy()
+        twin.book, twin.history, twin.once = self.book.copy(), self.history.copy(), self.once.copy()
         return twin
 
     def digest(self) -> str:
@@ -141,3 +222,12 @@ class State:
         It walks over every order: see `core/checkpoints.py` for when it is taken.
         """
         return digest_of(pieces_of(self))
+
+
+def measured_key(halt_id: str, component: str) -> str:
+    """The key of a component's report on one halt; no two pairs of names share one."""
+    return f"{len(halt_id)} {halt_id} {component}"
+
+
+def _over(row: MeasuresReported, halt_id: str) -> bool:
+    return row.complete and row.halt_id == halt_id

@@ -16,21 +16,31 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from sidecar.core.fills import NONE, Fills
 from sidecar.core.log import Position
-from sidecar.core.orders import BookParts, Order, fill_key
+from sidecar.core.once_table import Effect, OnceTable
+from sidecar.core.order import Order, fill_key
+from sidecar.core.orders import BookParts
+from sidecar.core.positions import DayResult, Exposure, NetPosition, Rate
 from sidecar.messages.base import Token
 from sidecar.messages.codec import encode
 from sidecar.messages.control import Halt
 from sidecar.messages.explain import Failover
 from sidecar.messages.journal import (
     BreakOpened,
+    DifferenceOpened,
     GroupPaused,
     GroupRegistered,
+    LimitsSet,
+    MeasuresReported,
     OrderRefused,
+    OrphanSeen,
+    ResumeProposed,
     SlotDraining,
     StandbyStarting,
 )
 from sidecar.messages.orders import ExecutionReport, OrderIntent, OrdStatus, Phase
+from sidecar.messages.reconcile import StatementLine
 
 if TYPE_CHECKING:
     from sidecar.core.state import State
@@ -41,6 +51,17 @@ ROWS_MAX = 250
 """Orders in one piece: about a millisecond of encoding."""
 NAMES_MAX = 5_000
 """ClOrdIDs in one piece."""
+
+
+class OnceClock(msgspec.Struct, frozen=True, array_like=True):
+    """Where the log's clock and the counters of execute-once stand; see `once_table.OnceTable`."""
+
+    clock_ns: int = 0
+    author: str = ""
+    at_ns: int = 0
+    looked_ns: int = 0
+    contradicted: int = 0
+    result_bytes: int = 0
 
 
 class HolderRow(msgspec.Struct, frozen=True, array_like=True):
@@ -71,10 +92,17 @@ class Tables(msgspec.Struct, frozen=True, kw_only=True, tag="tables"):
     denied: int
     phases: dict[Phase, int]
     starting: dict[str, StandbyStarting] = {}  # msgspec copies an empty default for each value.
+    once_clock: OnceClock = OnceClock()
+    openings: dict[str, tuple[StatementLine, ...]] = {}
+    differences: dict[str, DifferenceOpened] = {}
+    halt_versions: dict[str, int] = {}
+    proposed: dict[str, ResumeProposed] = {}
+    lifted_measures: dict[str, Halt] = {}
+    limits: dict[str, LimitsSet] = {}
 
 
 class OrderRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An `orders.Order`; the executions' keys follow from the executions."""
+    """An `order.Order`; the executions' keys follow from the executions, and `cum_qty` from the fills."""
 
     intent: OrderIntent
     term: int
@@ -90,10 +118,17 @@ class OrderRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     executions: tuple[ExecutionReport, ...]
     absences: tuple[str, ...]
     breaks: tuple[str, ...]
+    fills: Fills = NONE
+    cancel_by: str = ""
+    replacing: str = ""
+    replaced_by: str = ""
+    superseded: bool = False
+    adopted: bool = False
+    closed: bool = False
 
     def order(self) -> Order:
         """The order that this row was made of."""
-        told: dict[str, Any] = {each: getattr(self, each) for each in self.__struct_fields__}
+        told: dict[str, Any] = {each: getattr(self, each) for each in self.__struct_fields__ if each != "cum_qty"}
         told["executions"] = {fill_key(each): each for each in self.executions}
         told["absences"] = frozenset(self.absences)
         return Order(**told)
@@ -123,13 +158,52 @@ class FinishedNames(msgspec.Struct, frozen=True, tag="finished"):
     names: tuple[str, ...]
 
 
+class OrphanRows(msgspec.Struct, frozen=True, tag="orphans"):
+    """Reports without a ClOrdID, the oldest first."""
+
+    rows: tuple[OrphanSeen, ...]
+
+
+class ExposureRows(msgspec.Struct, frozen=True, tag="exposure", omit_defaults=True):
+    """Figures that limits are compared with, of each table those that changed longest ago first; see `positions.py`."""
+
+    positions: tuple[NetPosition, ...] = ()
+    marks: dict[str, Decimal] = {}
+    results: dict[str, DayResult] = {}
+    rates: dict[str, Rate] = {}
+    recent: dict[str, int] = {}
+
+
 class RememberedNames(msgspec.Struct, frozen=True, tag="remembered"):
     """ClOrdIDs of orders that left memory, the oldest first."""
 
     names: tuple[str, ...]
 
 
-Piece = Tables | OrderRows | RefusedRows | ExternalRows | FinishedNames | RememberedNames
+class OnceRows(msgspec.Struct, frozen=True, tag="once"):
+    """Side effects of execute-once: those under way in the order of their claims, then those done, the oldest first."""
+
+    rows: tuple[Effect, ...]
+
+
+class MeasuredRows(msgspec.Struct, frozen=True, tag="measured"):
+    """Components' reports on measures, the oldest first."""
+
+    rows: tuple[MeasuresReported, ...]
+
+
+Piece = (
+    Tables
+    | OrderRows
+    | RefusedRows
+    | ExternalRows
+    | FinishedNames
+    | RememberedNames
+    | OrphanRows
+    | ExposureRows
+    | OnceRows
+    | MeasuredRows
+)
 
 
 def pieces_of(state: "State") -> Iterator[bytes]:
@@ -154,9 +228,21 @@ def pieces_of(state: "State") -> Iterator[bytes]:
             denied=book.denied,
             phases=book.phases,
             starting=state.starting,
+            once_clock=_once_clock(state.once),
+            openings=state.openings,
+            differences=state.differences,
+            halt_versions=state.halt_versions,
+            proposed=state.proposed,
+            lifted_measures=state.lifted_measures,
+            limits=state.limits,
         )
     )
     yield from _order_pieces(book)
+    for effects in (state.once.under_way, state.once.done):
+        for once in _batched(effects.values(), ROWS_MAX):
+            yield _line(OnceRows(once))
+    for measured in _batched(state.measured.values(), ROWS_MAX):
+        yield _line(MeasuredRows(measured))
 
 
 def digest_of(pieces: Iterable[bytes]) -> str:
@@ -191,6 +277,26 @@ def _order_pieces(book: BookParts) -> Iterator[bytes]:
         yield _line(FinishedNames(finished))
     for remembered in _batched(book.remembered, NAMES_MAX):
         yield _line(RememberedNames(remembered))
+    for orphans in _batched((each for held in book.orphans.values() for each in held), ROWS_MAX):
+        yield _line(OrphanRows(orphans))
+    yield from map(_line, _exposure_pieces(book.exposure))
+
+
+def _exposure_pieces(exposure: Exposure) -> Iterator[ExposureRows]:
+    for positions in _batched(exposure.positions.values(), ROWS_MAX):
+        yield ExposureRows(positions=positions)
+    for marks in _batched(exposure.marks.items(), ROWS_MAX):
+        yield ExposureRows(marks=dict(marks))
+    for results in _batched(exposure.results.items(), ROWS_MAX):
+        yield ExposureRows(results=dict(results))
+    for rates in _batched(exposure.rates.items(), ROWS_MAX):
+        yield ExposureRows(rates=dict(rates))
+    for recent in _batched(exposure.recent.items(), ROWS_MAX):
+        yield ExposureRows(recent=dict(recent))
+
+
+def _once_clock(once: OnceTable) -> OnceClock:
+    return OnceClock(once.clock_ns, once.author, once.at_ns, once.looked_ns, once.contradicted, once.result_bytes)
 
 
 def _line(piece: Piece) -> bytes:
@@ -217,6 +323,13 @@ def _row(order: Order) -> OrderRow:
         tuple(order.executions.values()),
         tuple(sorted(order.absences)),
         order.breaks,
+        order.fills,
+        order.cancel_by,
+        order.replacing,
+        order.replaced_by,
+        order.superseded,
+        order.adopted,
+        order.closed,
     )
 
 

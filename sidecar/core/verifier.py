@@ -1,40 +1,50 @@
 """The commit verifier: may this order be sent, and what does this report or evidence mean for it?
 
-Owns the checks of phase one and the deadlines of phases two and three, at the leader's desk. It must not talk to
-venues: it asks for evidence by an event and folds what comes.
+Owns the answers of phase one and what follows from reports and evidence, at the leader's desk. It must not talk to
+venues: it asks for evidence by an event and folds what comes. The rules of phase one are in `precommit.py`, the
+deadlines in `waits.py`.
 
-Deadlines, counted from when this leader first saw the phase (a new leader counts afresh):
+| wait that is over | what happens                                                                            |
+|-------------------|-----------------------------------------------------------------------------------------|
+| REPORT            | OrderLost: the order is UNKNOWN, and evidence is wanted                                 |
+| QUERY, EVIDENCE   | evidence is wanted                                                                      |
+| REVIEW            | evidence is wanted: a stream that is silent of one order may be silent of its fills     |
+| ENDING            | evidence is wanted; after two answers that show it open, the break STILL_OPEN           |
+| CLAIM             | the order of that OrderID is external: a break, and it is adopted                       |
 
-| phase        | after               | what happens                                              |
-|--------------|---------------------|-----------------------------------------------------------|
-| PRECOMMITTED | report_deadline_ns  | OrderLost: it is UNKNOWN, and evidence is wanted          |
-| UNKNOWN      | query_interval_ns   | evidence is wanted again                                  |
-| COMMITTED    | evidence_deadline_ns | evidence is wanted, then again each query_interval_ns    |
-| others       |                     | nothing                                                   |
+An order that nobody granted is *adopted*: followed, with its fills, like ours, under the break that it is. A report
+without a ClOrdID belongs to whatever order has its OrderID, now or by the end of CLAIM.
 """
 
-import heapq
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Callable, Iterable
+from typing import Final
 
-from sidecar.core.ladder import Subject, forbidding, permits, sentence
+from msgspec.structs import replace
+
 from sidecar.core.leadership import Desk
-from sidecar.core.orders import ABSENCES_NEEDED, Order, contradiction, fill_key
+from sidecar.core.limit_desk import LimitDesk
+from sidecar.core.limits import Breach
+from sidecar.core.order import ABSENCES_NEEDED, EXECUTIONS_MAX, Order, contradiction, fill_key
+from sidecar.core.orders import adopted_intent, orphan_name
 from sidecar.core.outputs import Event, Now, Origin, Reply
 from sidecar.core.plans import Plans
-from sidecar.core.sanity import TEXT_MAX, clip, intent_problem, report_problem
-from sidecar.core.timing import MS
-from sidecar.messages.control import TradingState
-from sidecar.messages.events import BreakFound, OrderChanged
+from sidecar.core.precommit import OPEN_MAX, Precommit
+from sidecar.core.sanity import TEXT_MAX, clip, intent_problem, reason_problem, report_problem
+from sidecar.core.waits import Deadlines, Wait, Waits, wait_of
+from sidecar.messages.control import CommandResult, Halt, TradingState
+from sidecar.messages.events import BreakFound, BreakResolved, OrderChanged
 from sidecar.messages.journal import (
     AbsenceSeen,
+    BreakClosed,
     BreakOpened,
     EvidenceSeen,
+    OrderAdopted,
     OrderLost,
     OrderNeverSent,
     OrderPrecommitted,
     OrderRefused,
     OrderReported,
+    OrphanSeen,
 )
 from sidecar.messages.orders import (
     Absence,
@@ -49,40 +59,56 @@ from sidecar.messages.orders import (
     OrderUnknown,
     Phase,
     ReportRecorded,
+    ResolveBreak,
 )
 
-OPEN_MAX = 100_000
-"""Orders that may wait for something at once; one more is denied, a cancel at twice as many. Higher costs memory."""
-DUE_MAX = 1_000
-"""Deadlines handled in one tick; the rest a tick later, so that a stall is not followed by another."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deadlines:
-    """The waits of the table above, in nanoseconds."""
-
-    report_ns: int = 5_000 * MS
-    evidence_ns: int = 10_000 * MS
-    query_ns: int = 2_000 * MS
+ANSWERS_NEEDED: Final = 2
+"""Answers of a venue that show an order open which should be gone, before that is a break."""
+OURS: Final = "~"
+"""What the names begin with that we give to orders of others which have none."""
 
 
 class Verifier:
-    """Phases one to three, at one leader's desk."""
+    """Phases one to three, at one leader's desk.
 
-    def __init__(self, name: str, desk: Desk, plans: Plans, deadlines: Deadlines) -> None:
+    `impose` journals a halt of ours, `operator_problem` says why a user may not close a break.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        desk: Desk,
+        plans: Plans,
+        deadlines: Deadlines,
+        limits: LimitDesk,
+        impose: Callable[[Halt], None],
+        operator_problem: Callable[[str], str],
+    ) -> None:
         self._name = name
         self._desk = desk
-        self._plans = plans
         self._deadlines = deadlines
-        self._due: list[tuple[int, str, Phase]] = []
+        self._limits = limits
+        self._impose = impose
+        self._operator_problem = operator_problem
+        self._precommit = Precommit(desk, plans, limits)
+        self._waits = Waits(deadlines)
         self._absent_ns: dict[str, int] = {}
+        self._answered: set[str] = set()
+        self._answers: dict[str, int] = {}
 
     def begin_term(self, now: Now) -> None:
-        """Count every open order's deadline afresh."""
-        self._due = []
-        self._absent_ns = {}
-        for cl_ord_id in self._desk.state.book.unfinished():
-            self._schedule(cl_ord_id, now)
+        """Count every open order's deadline afresh, and go on with what the last leader may have left half done."""
+        self._waits.clear()
+        self._absent_ns, self._answered, self._answers = {}, set(), {}
+        book = self._desk.state.book
+        for cl_ord_id in book.unfinished():
+            self._schedule(book.orders[cl_ord_id], now)
+        for name, held in list(book.orphans.items()):
+            owner = book.owner(held[0].report.venue, held[0].report.order_id)
+            if owner is not None:
+                self._claim(owner, held[0].report.order_id, now)
+            else:
+                self._waits.begin(name, Wait.CLAIM, now.boot_ns)
 
     # --- phase one ---
 
@@ -95,103 +121,55 @@ class Verifier:
         """
         problem = intent_problem(intent)
         if problem:
-            self._desk.send(Reply(self._denied(intent, "BAD_FIELD", problem), origin))
+            self._desk.send(Reply(self._denied(intent, Breach(code="BAD_FIELD", text=problem)), origin))
             return
         book = self._desk.state.book
         refused = book.refused.get(intent.cl_ord_id)
         if refused is not None and refused.intent == intent:
-            self._desk.send(Reply(self._denied(intent, refused.code, refused.text), origin))
+            self._desk.send(Reply(self._denied(intent, refused), origin))
             return
         known = book.orders.get(intent.cl_ord_id)
-        code, text = self._problem(intent, known)
-        if code:
-            self._refuse(intent, code, text, origin)
+        breach = self._precommit.breach(intent, known, now)
+        if breach is not None:
+            self._refuse(intent, breach, origin)
         elif known is not None:
             self._desk.send(Reply(self._granted(known), origin))
         else:
-            self._desk.emit(OrderPrecommitted(intent=intent))
-            self._schedule(intent.cl_ord_id, now)
-            self._desk.send(Reply(self._granted(book.orders[intent.cl_ord_id]), origin))
-            self._tell(intent.cl_ord_id)
+            self._grant(intent, origin, now)
 
-    def _refuse(self, intent: OrderIntent, code: str, text: str, origin: Origin) -> None:
-        self._desk.emit(OrderRefused(intent=intent, code=code, text=text))
-        self._desk.send(Reply(self._denied(intent, code, text), origin))
+    def _grant(self, intent: OrderIntent, origin: Origin, now: Now) -> None:
+        book = self._desk.state.book
+        concerned = _waiting(book.concerned(intent))
+        self._desk.emit(OrderPrecommitted(intent=intent))
+        order = book.orders[intent.cl_ord_id]
+        self._schedule(order, now)
+        self._schedule_again(concerned, now)  # Each is followed until it is gone, not only the request.
+        self._desk.send(Reply(self._granted(order), origin))
+        self._tell(order)
+
+    def _refuse(self, intent: OrderIntent, breach: Breach, origin: Origin) -> None:
+        self._desk.emit(
+            OrderRefused(
+                intent=intent,
+                code=breach.code,
+                text=breach.text,
+                scope=breach.scope,
+                asked=breach.asked,
+                limit=breach.limit,
+                current=breach.current,
+            )
+        )
+        self._desk.send(Reply(self._denied(intent, breach), origin))
         event = OrderChanged(
             arbiter=self._name,
             cl_ord_id=intent.cl_ord_id,
             component=intent.component,
             venue=intent.venue,
             phase=Phase.DENIED,
-            code=code,
-            text=text,
+            code=breach.code,
+            text=breach.text,
         )
         self._desk.send(Event(event, "order-changed.denied"))
-
-    def _problem(self, intent: OrderIntent, known: Order | None) -> tuple[str, str]:
-        """The first rule that the order breaks, as (code, text); two empty strings when it may be sent."""
-        repeated = known is not None and known.intent == intent and known.phase is Phase.PRECOMMITTED
-        return (
-            (None if repeated else self._duplicate_problem(intent))
-            or self._token_problem(intent)
-            or self._halt_problem(intent)
-            or self._degraded_problem(intent)
-            or self._number_problem(intent)
-            or ("", "")
-        )
-
-    def _duplicate_problem(self, intent: OrderIntent) -> tuple[str, str] | None:
-        book = self._desk.state.book
-        seen = intent.cl_ord_id in book.orders or intent.cl_ord_id in book.refused or book.remembers(intent.cl_ord_id)
-        if seen or intent.cl_ord_id in book.external:
-            return "DUPLICATE", f"ClOrdID {intent.cl_ord_id} was used before: take a new one for a new order"
-        if book.open_count >= OPEN_MAX * (2 if intent.kind == "CANCEL" else 1):
-            return "CAPACITY", f"{OPEN_MAX} orders wait for reports or evidence"
-        return None
-
-    def _token_problem(self, intent: OrderIntent) -> tuple[str, str] | None:
-        holder = self._desk.state.holders.get(intent.slot)
-        if holder is None:
-            return "STALE_TOKEN", f"slot {intent.slot} has no holder: token {intent.token} has ended"
-        if (holder.component, holder.incarnation, holder.token) == (intent.component, intent.incarnation, intent.token):
-            return None
-        return "STALE_TOKEN", (
-            f"slot {intent.slot} is held by {holder.component} under token {holder.token}, "
-            f"not by {intent.component} under {intent.token}"
-        )
-
-    def _halt_problem(self, intent: OrderIntent) -> tuple[str, str] | None:
-        halts = self._desk.state.halts.values()
-        for group in self._plans.claims(intent.component):
-            subject = Subject(
-                component=intent.component,
-                group=group,
-                venue=intent.venue,
-                account=intent.account,
-                symbol=intent.symbol,
-                strategy=intent.strategy,
-            )
-            halt = forbidding(halts, subject, kind=intent.kind, reduces_risk=intent.reduces_risk)
-            if halt is not None:
-                return halt.level.name, sentence(halt)
-        return None
-
-    def _degraded_problem(self, intent: OrderIntent) -> tuple[str, str] | None:
-        group = self._plans.group_of(intent.component)
-        reason = self._desk.state.degraded.get(group)
-        state = TradingState.REDUCING
-        if reason is None or permits(state, kind=intent.kind, reduces_risk=intent.reduces_risk, reducing_allowed=True):
-            return None
-        return state.name, f"group {group} is degraded to {state.name}: {reason}"
-
-    def _number_problem(self, intent: OrderIntent) -> tuple[str, str] | None:
-        if intent.kind == "CANCEL":
-            return None  # A cancel always passes; its quantity says nothing.
-        if not _positive(intent.qty):
-            return "BAD_QTY", f"qty {intent.qty} is not a positive number"
-        if intent.price is not None and not _positive(intent.price):
-            return "BAD_PRICE", f"price {intent.price} is not a positive number; leave it out for a market order"
-        return None
 
     # --- phase two ---
 
@@ -211,7 +189,7 @@ class Verifier:
         self._desk.send(Reply(recorded, origin))
 
     def _fold_report(self, order: Order, report: OrderCommitted | OrderAborted | OrderUnknown, now: Now) -> str:
-        cl_ord_id, before = report.cl_ord_id, order.phase
+        cl_ord_id = report.cl_ord_id
         text = ""
         match report:
             case OrderCommitted() if not order.reported:
@@ -219,106 +197,217 @@ class Verifier:
                     OrderReported(cl_ord_id=cl_ord_id, order_id=report.order_id, ord_status=report.ord_status)
                 )
                 if order.never_sent:
-                    self._break(cl_ord_id, "COMMITTED_AFTER_ABORT", "never sent", f"OrderID {report.order_id}")
+                    self._break(order, "COMMITTED_AFTER_ABORT", "never sent", f"OrderID {report.order_id}")
                 elif order.venue_order_id and report.order_id and order.venue_order_id != report.order_id:
-                    self._break(cl_ord_id, "OTHER_ORDER_ID", report.order_id, order.venue_order_id)
+                    self._break(order, "OTHER_ORDER_ID", report.order_id, order.venue_order_id)
+                self._claim(order, report.order_id, now)
             case OrderAborted() if not (order.reported or order.never_sent):
                 self._desk.emit(OrderNeverSent(cl_ord_id=cl_ord_id, reason=clip(report.reason)))
                 if order.executions:
-                    self._break(cl_ord_id, "ABORTED_BUT_AT_VENUE", "never sent", f"OrderID {order.venue_order_id}")
+                    self._break(order, "ABORTED_BUT_AT_VENUE", "never sent", f"OrderID {order.venue_order_id}")
             case OrderAborted() if order.reported and "ABORTED_AFTER_COMMIT" not in order.breaks:
-                self._break(cl_ord_id, "ABORTED_AFTER_COMMIT", "never sent, after all", f"OrderID {order.order_id}")
-            case OrderUnknown() if before is Phase.PRECOMMITTED:
+                self._break(order, "ABORTED_AFTER_COMMIT", "never sent, after all", f"OrderID {order.order_id}")
+            case OrderUnknown() if order.phase is Phase.PRECOMMITTED:
                 self._desk.emit(OrderLost(cl_ord_id=cl_ord_id, reason=clip(report.reason)))
             case _:
-                text = f"nothing changed: the order was {before} already"
-        self._after(cl_ord_id, before, now)
+                text = f"nothing changed: the order was {order.phase} already"
+        self._after(order, now)
         return text
 
     # --- phase three ---
 
     def evidence(self, evidence: Evidence, now: Now) -> None:
         """The venue's own word. Evidence for an order we never granted, or forgot since, is a break, once."""
-        report = evidence.report
-        cl_ord_id = clip(report.cl_ord_id)
-        order = self._desk.state.book.orders.get(cl_ord_id)
-        problem = report_problem(report)
+        report, book = evidence.report, self._desk.state.book
+        if not report.cl_ord_id and 0 < len(report.order_id) <= TEXT_MAX:
+            owner = book.owner(report.venue, report.order_id)
+            if owner is None:
+                self._keep(report, evidence.source, now)
+                return
+            report = replace(report, cl_ord_id=owner.intent.cl_ord_id)
+        order = book.orders.get(clip(report.cl_ord_id))
         if order is None:
-            self._stray(cl_ord_id, problem or _words(report))
+            self._stray(report, evidence.source, now)
             return
-        before = order.phase
-        known = order.executions.get(fill_key(report))
-        found = ("UNREADABLE_EVIDENCE", "evidence", problem) if problem else contradiction(order, report)
-        if not problem and (known is None or (report.exec_type == "ORDER_STATUS" and known != report)):
-            self._desk.emit(EvidenceSeen(report=report, source=evidence.source))
-        if found is not None and found[0] not in order.breaks:
-            self._break(cl_ord_id, *found)
-        self._after(cl_ord_id, before, now)
-
-    def _stray(self, cl_ord_id: str, theirs: str) -> None:
-        book = self._desk.state.book
-        if cl_ord_id not in book.external:
-            retired = book.remembers(cl_ord_id)
-            kind, ours = ("LATE_EVIDENCE", "long finished") if retired else ("EXTERNAL_ORDER", "not granted by us")
-            self._break(cl_ord_id, kind, ours, theirs)
+        self._weigh(order, report, evidence.source, now)
+        if evidence.source == "query" and order.ending:
+            self._answered.add(order.intent.cl_ord_id)
+        self._claim(order, report.order_id, now)
 
     def absence(self, absence: Absence, now: Now) -> None:
-        """A targeted query found nothing. Two of them, apart in time, prove that the order never reached the venue."""
+        """A targeted query found nothing. Two of them, apart in time, prove that the venue does not have the order.
+
+        What is only missing from a list proves nothing: it is asked for.
+        """
         order = self._desk.state.book.orders.get(absence.cl_ord_id)
-        waiting = order is not None and order.phase in (Phase.UNKNOWN, Phase.COMMITTED)
-        if order is None or not waiting or absence.venue != order.intent.venue:
+        if order is None or absence.venue != order.intent.venue or wait_of(order) in (None, Wait.REPORT):
+            return
+        if order.intent.cl_ord_id.startswith(OURS):
+            return  # The venue cannot know a name that we made.
+        if not absence.targeted:
+            self._want(order)
             return
         query_id, last_ns = clip(absence.query_id), self._absent_ns.get(absence.cl_ord_id, self._desk.led_since_ns)
         too_soon = bool(order.absences) and now.boot_ns - last_ns < self._deadlines.query_ns // 2
         if query_id in order.absences or too_soon:
             return
-        before = order.phase
         self._absent_ns[absence.cl_ord_id] = now.boot_ns
         self._desk.emit(AbsenceSeen(cl_ord_id=absence.cl_ord_id, query_id=query_id))
         if len(order.absences) + 1 >= ABSENCES_NEEDED:
-            if order.reported:
-                self._break(absence.cl_ord_id, "MISSING_AT_VENUE", f"OrderID {order.order_id}", "not known there")
+            if order.reported or order.executions:
+                known = order.order_id or order.venue_order_id
+                self._break(order, "MISSING_AT_VENUE", f"OrderID {known}", "not known there")
             else:
                 self._desk.emit(OrderNeverSent(cl_ord_id=absence.cl_ord_id, reason="absent at the venue, asked twice"))
-        self._after(absence.cl_ord_id, before, now)
+        self._after(order, now)
+
+    def _weigh(self, order: Order, report: ExecutionReport, source: str, now: Now) -> None:
+        """Fold one report of an order in memory, and open the break that it may be."""
+        problem = report_problem(report)
+        known = order.executions.get(fill_key(report))
+        found = ("UNREADABLE_EVIDENCE", "evidence", problem) if problem else contradiction(order, report)
+        chain = _waiting(self._desk.state.book.chain(order))
+        new = known is None or (report.exec_type == "ORDER_STATUS" and known != report)
+        if new and not problem and not _said_before(order, report):
+            self._desk.emit(EvidenceSeen(report=report, source=source))
+        if found is not None and found[0] not in order.breaks:
+            self._break(order, *found)
+        self._after(order, now)
+        self._schedule_again(chain, now)
+
+    def _keep(self, report: ExecutionReport, source: str, now: Now) -> None:
+        """A report that names no ClOrdID, for an OrderID that nobody has named: wait for whoever does."""
+        if report_problem(replace(report, cl_ord_id="-")):
+            self._stray(report, source, now)
+            return
+        book, name = self._desk.state.book, orphan_name(report)
+        held = book.orphans.get(name, ())
+        if any(each.report == report for each in held):
+            return
+        self._desk.emit(OrphanSeen(report=report, source=source))
+        if not held:
+            self._waits.begin(name, Wait.CLAIM, now.boot_ns)
+
+    def _claim(self, order: Order, order_id: str, now: Now) -> None:
+        """Hand an order the reports that came for its OrderID before anybody knew whose it was."""
+        for each in self._desk.state.book.waiting_for(order.intent.venue, order_id):
+            current = self._desk.state.book.orders[order.intent.cl_ord_id]
+            self._weigh(current, replace(each.report, cl_ord_id=order.intent.cl_ord_id), each.source, now)
+
+    def _stray(self, report: ExecutionReport, source: str, now: Now) -> None:
+        """Evidence for no order in memory: a break, once; what can be followed is adopted."""
+        book, cl_ord_id, problem = self._desk.state.book, clip(report.cl_ord_id), report_problem(report)
+        retired = book.remembers(cl_ord_id)
+        if cl_ord_id not in book.external:
+            kind, ours = ("LATE_EVIDENCE", "long finished") if retired else ("EXTERNAL_ORDER", "not granted by us")
+            self._open(cl_ord_id, kind, ours, problem or _words(report), adopted_intent(report))
+        if not problem and not retired and book.open_count < 2 * OPEN_MAX:
+            self._desk.emit(OrderAdopted(report=report, source=source))
+            self._schedule(book.orders[cl_ord_id], now)
+            self._tell(book.orders[cl_ord_id])
+
+    def resolve(self, request: ResolveBreak, origin: Origin, now: Now) -> None:
+        """Close the breaks of one order, if an operator asks and says why; one answer in either case."""
+        book, name = self._desk.state.book, request.cl_ord_id
+        order, external = book.orders.get(name), book.external.get(name)
+        kinds = order.breaks if order is not None else ((external.kind,) if external is not None else ())
+        problem = self._operator_problem(origin.user) or reason_problem("closing a break", request.reason)
+        if not problem and not kinds:
+            problem = f"no break of ClOrdID {clip(name)!r} is open"
+        if not problem:
+            actor = clip(request.actor)
+            self._desk.emit(BreakClosed(cl_ord_id=name, actor=actor, reason=request.reason))
+            event = BreakResolved(arbiter=self._name, cl_ord_id=name, kinds=kinds, actor=actor, reason=request.reason)
+            self._desk.send(Event(event, "break-resolved"))
+            if order is not None:
+                self._after(order, now)
+        result = CommandResult(
+            arbiter=self._name,
+            request_id=request.request_id,
+            ok=not problem,
+            code="REFUSED" if problem else "RESOLVED",
+            text=problem or f"{', '.join(kinds)} of {clip(name)}: closed, and journaled with the reason",
+        )
+        self._desk.send(Reply(result, origin))
+
+    # --- time ---
 
     def tick(self, now: Now) -> None:
         """Deadlines that have passed."""
-        for _ in range(DUE_MAX):
-            if not self._due or self._due[0][0] > now.boot_ns:
-                return
-            _, cl_ord_id, phase = heapq.heappop(self._due)
-            order = self._desk.state.book.orders.get(cl_ord_id)
-            if order is None or order.phase is not phase:
-                continue
-            if phase is Phase.PRECOMMITTED:
-                self._desk.emit(OrderLost(cl_ord_id=cl_ord_id, reason="no report by the deadline"))
-                self._after(cl_ord_id, phase, now)
+        book = self._desk.state.book
+        for name, wait in self._waits.over(now.boot_ns):
+            order = book.orders.get(name)
+            if wait is Wait.CLAIM:
+                self._give_up(name, now)
+            elif order is not None and wait_of(order) is wait:
+                self._overdue(order, wait, now)
+            elif order is not None:
+                self._schedule(order, now)  # It waits for something else by now, for example since its cancel failed.
+
+    def _overdue(self, order: Order, wait: Wait, now: Now) -> None:
+        cl_ord_id = order.intent.cl_ord_id
+        if wait is Wait.REPORT:
+            self._desk.emit(OrderLost(cl_ord_id=cl_ord_id, reason="no report by the deadline"))
+            self._after(order, now)
+            return
+        if wait is Wait.ENDING and self._shown_open(order):
+            gone = order.cancel_by or order.replaced_by
+            self._break(order, "STILL_OPEN", f"cancelled or replaced by {gone}", f"OrderID {order.venue_order_id} open")
+            self._after(order, now)
+            return
+        self._want(order)
+        self._waits.again(cl_ord_id, wait, now.boot_ns)
+
+    def _shown_open(self, order: Order) -> bool:
+        """Whether the venue took the cancel or the replacement, and yet shows the order open, again and again."""
+        cl_ord_id = order.intent.cl_ord_id
+        cancel = self._desk.state.book.orders.get(order.cancel_by)
+        taken = bool(order.replaced_by) or (cancel is not None and cancel.venue_status is not None)
+        if taken and cl_ord_id in self._answered:
+            self._answers[cl_ord_id] = self._answers.get(cl_ord_id, 0) + 1
+        self._answered.discard(cl_ord_id)
+        return self._answers.get(cl_ord_id, 0) >= ANSWERS_NEEDED
+
+    def _give_up(self, name: str, now: Now) -> None:
+        """Nobody named this OrderID in time: its order is external, under a name that we make of it."""
+        for each in self._desk.state.book.orphans.get(name, ()):
+            named = clip(f"{OURS}{each.report.venue}/{each.report.order_id}")
+            report = replace(each.report, cl_ord_id=named)
+            order = self._desk.state.book.orders.get(named)
+            if order is None:
+                self._stray(report, each.source, now)
             else:
-                self._want(order)
-                heapq.heappush(self._due, (now.boot_ns + self._deadlines.query_ns, cl_ord_id, phase))
+                self._weigh(order, report, each.source, now)
 
     # --- inside ---
 
-    def _after(self, cl_ord_id: str, before: Phase, now: Now) -> None:
-        order = self._desk.state.book.orders[cl_ord_id]
-        if order.phase is before:
+    def _after(self, before: Order, now: Now) -> None:
+        """What follows when an order has changed since `before`."""
+        order = self._desk.state.book.orders.get(before.intent.cl_ord_id)
+        if order is None or order is before:
             return
-        self._absent_ns.pop(cl_ord_id, None)
-        self._tell(cl_ord_id)
-        self._schedule(cl_ord_id, now)
-        if order.phase is Phase.UNKNOWN:
-            self._want(order)
+        if order.phase is not before.phase:
+            self._absent_ns.pop(order.intent.cl_ord_id, None)
+            self._tell(order)
+        if order.ended:
+            self._answers.pop(order.intent.cl_ord_id, None)
+            self._answered.discard(order.intent.cl_ord_id)
+        if wait_of(order) is not wait_of(before):
+            self._schedule(order, now)
+            if order.phase is Phase.UNKNOWN:
+                self._want(order)
 
-    def _schedule(self, cl_ord_id: str, now: Now) -> None:
-        phase = self._desk.state.book.orders[cl_ord_id].phase
-        waits = {
-            Phase.PRECOMMITTED: self._deadlines.report_ns,
-            Phase.UNKNOWN: self._deadlines.query_ns,
-            Phase.COMMITTED: self._deadlines.evidence_ns,
-        }
-        if phase in waits:
-            heapq.heappush(self._due, (now.boot_ns + waits[phase], cl_ord_id, phase))
+    def _schedule(self, order: Order, now: Now) -> None:
+        wait = wait_of(order)
+        if wait is not None:
+            self._waits.begin(order.intent.cl_ord_id, wait, now.boot_ns)
+
+    def _schedule_again(self, before: dict[str, Wait | None], now: Now) -> None:
+        """Wait anew where another order's news changed what an order waits for."""
+        for cl_ord_id, wait in before.items():
+            order = self._desk.state.book.orders.get(cl_ord_id)
+            if order is not None and wait_of(order) is not wait:
+                self._schedule(order, now)
 
     def _want(self, order: Order) -> None:
         intent = order.intent
@@ -328,19 +417,46 @@ class Verifier:
             account=intent.account,
             cl_ord_id=intent.cl_ord_id,
             phase=order.phase,
+            symbol=intent.symbol,
+            order_id=order.venue_order_id or order.order_id,
         )
         self._desk.send(Event(wanted, f"evidence-wanted.{intent.venue}"))
 
-    def _break(self, cl_ord_id: str, kind: str, ours: str, theirs: str) -> None:
+    def _break(self, order: Order, kind: str, ours: str, theirs: str) -> None:
+        self._open(order.intent.cl_ord_id, kind, ours, theirs, order.intent)
+
+    def _open(self, cl_ord_id: str, kind: str, ours: str, theirs: str, intent: OrderIntent) -> None:
         self._desk.emit(BreakOpened(cl_ord_id=cl_ord_id, kind=kind, ours=ours, theirs=theirs))
         found = BreakFound(arbiter=self._name, cl_ord_id=cl_ord_id, kind=kind, ours=ours, theirs=theirs)
         self._desk.send(Event(found, f"break-found.{kind.lower()}"))
+        self._halt(cl_ord_id, kind, intent)
 
-    def _tell(self, cl_ord_id: str) -> None:
-        order = self._desk.state.book.orders[cl_ord_id]
+    def _halt(self, cl_ord_id: str, kind: str, intent: OrderIntent) -> None:
+        """Halt what the policies of this order's scopes say; an overfill halts its account in any case."""
+        scopes = {f"account:{intent.account}"} if kind == "OVERFILL" else set()
+        for each in self._limits.of(intent):
+            limits = each.limits
+            if limits is not None and (limits.halt_on_external if kind == "EXTERNAL_ORDER" else limits.halt_on_break):
+                scopes.add(each.scope)
+        halted = {
+            scope for each in self._desk.state.halts.values() if each.actor == self._name for scope in each.scopes
+        }
+        if scopes - halted:
+            reason = clip(f"{kind}: order {cl_ord_id} differs from what the venue says")
+            self._impose(
+                Halt(
+                    halt_id=clip(f"break-{kind.lower()}-{cl_ord_id}"),
+                    scopes=tuple(sorted(scopes - halted)),
+                    level=TradingState.HALTED,
+                    reason=reason,
+                    actor=self._name,
+                )
+            )
+
+    def _tell(self, order: Order) -> None:
         event = OrderChanged(
             arbiter=self._name,
-            cl_ord_id=cl_ord_id,
+            cl_ord_id=order.intent.cl_ord_id,
             component=order.intent.component,
             venue=order.intent.venue,
             phase=order.phase,
@@ -350,12 +466,28 @@ class Verifier:
     def _granted(self, order: Order) -> OrderGranted:
         return OrderGranted(arbiter=self._name, cl_ord_id=order.intent.cl_ord_id, term=order.term, n=order.n)
 
-    def _denied(self, intent: OrderIntent, code: str, text: str) -> OrderDenied:
-        return OrderDenied(arbiter=self._name, cl_ord_id=intent.cl_ord_id, code=code, text=text)
+    def _denied(self, intent: OrderIntent, why: Breach | OrderRefused) -> OrderDenied:
+        return OrderDenied(
+            arbiter=self._name,
+            cl_ord_id=intent.cl_ord_id,
+            code=why.code,
+            text=why.text,
+            scope=why.scope,
+            asked=why.asked,
+            limit=why.limit,
+            current=why.current,
+        )
 
 
-def _positive(value: Decimal) -> bool:
-    return value.is_finite() and value > 0
+def _waiting(orders: Iterable[Order]) -> dict[str, Wait | None]:
+    return {each.intent.cl_ord_id: wait_of(each) for each in orders}
+
+
+def _said_before(order: Order, report: ExecutionReport) -> bool:
+    """Whether an order with more executions than are remembered learns nothing from this one."""
+    if len(order.executions) < EXECUTIONS_MAX or report.exec_type in ("TRADE_CORRECT", "TRADE_CANCEL"):
+        return False
+    return report.cum_qty <= order.cum_qty and (order.ended or report.ord_status == order.venue_status)
 
 
 def _words(report: ExecutionReport) -> str:

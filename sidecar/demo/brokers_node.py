@@ -96,6 +96,23 @@ class PrivateNode:
         self._lay_files()
         self._spawn([self.epmd, "-address", "127.0.0.1", "-port", str(self.epmd_port)], "epmd.out")
         self._spawn([str(self.program)], "node.out")
+        return await self._answer()
+
+    def signal_node(self, number: signal.Signals) -> None:
+        """Send the node and all it started a signal, and none to its port mapper."""
+        os.killpg(self.processes[-1].pid, number)
+
+    async def kill_node(self) -> None:
+        """kill -9 of the node; its data stays."""
+        self.signal_node(signal.SIGKILL)
+        await asyncio.to_thread(self.processes.pop().wait, STOP_S)
+
+    async def start_again(self) -> str:
+        """Start the node that was killed, with the data that it had; as `start` otherwise."""
+        self._spawn([str(self.program)], "node.out")
+        return await self._answer()
+
+    async def _answer(self) -> str:
         deadline_s = time.monotonic() + START_S
         while time.monotonic() < deadline_s:
             if self.processes[-1].poll() is not None:

@@ -18,8 +18,9 @@ from typing import Any, Literal
 
 import structlog
 
-from sidecar.client import SessionLost, SidecarClient, SidecarError
+from sidecar.client import SessionLost, SidecarClient, SidecarError, do_measures
 from sidecar.client.session import Session
+from sidecar.demo.component_measures import Measuring
 from sidecar.demo.component_trading import Desk, Trading
 from sidecar.demo.component_venue import OrderEntry
 from sidecar.demo.process import address, run_until_signalled
@@ -103,8 +104,13 @@ class Component:
         """Until the session is lost or we are asked to stop. Raises SessionLost."""
         desk = self._options.desk
         trading = Trading(desk, client, session, entry) if desk is not None and entry is not None else None
+        measuring = Measuring(client, session, self.stop, entry, trading)
         watching = _tasks(_watch(session), self._stopping.wait())
-        working = _tasks(self._push_health(client, entry), *([trading.run()] if trading else []))
+        working = _tasks(
+            self._push_health(client, entry),
+            do_measures(client, session, measuring.handlers),
+            *([trading.run()] if trading else []),
+        )
         try:
             done, _ = await asyncio.wait((*watching, *working), return_when=asyncio.FIRST_COMPLETED)
             await _end(working)

@@ -18,7 +18,7 @@ from sidecar.core.page import Page
 from sidecar.demo.component_venue import NotSent, OrderEntry, VenueSilent
 from sidecar.messages.base import Token
 from sidecar.messages.local import CommitReport
-from sidecar.messages.orders import Side
+from sidecar.messages.orders import ExecutionReport, Side
 from sidecar.messages.venue import CancelOrder, NewOrder
 
 SYMBOLS: Final = ("ACME", "GLOBEX", "INITECH")
@@ -52,7 +52,10 @@ class Trading:
         self._session = session
         self._entry = entry
         self._count = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[str]] = set()
+        self._cancelling: set[str] = set()
+        self.under_way: set[str] = set()
+        """ClOrdIDs of orders that were granted and that the venue has not answered yet."""
 
     async def run(self) -> None:
         """Trade for ever, whenever the gate lets orders pass; cancel to end it."""
@@ -76,6 +79,29 @@ class Trading:
             each.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    async def settle(self, timeout_s: float) -> None:
+        """Wait a little until what is under way has been reported."""
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=timeout_s)
+
+    async def cancel_now(self, order: ExecutionReport) -> None:
+        """Ask for a cancel of this open order, whatever the gate says of entries."""
+        await self._trade(self._cancel_of(order), self._session.gate.read())
+
+    async def close_now(self, venue: str, account: str, symbol: str, position: Decimal) -> bool:
+        """Send an order that closes this position; false when nobody knows whether it arrived."""
+        request = OrderRequest(
+            cl_ord_id=self._name(),
+            account=account,
+            venue=venue,
+            symbol=symbol,
+            side="SELL" if position > 0 else "BUY",
+            qty=abs(position),
+            strategy=STRATEGY,
+            reduces_risk=True,
+        )
+        return await self._trade(request, self._session.gate.read()) != "unknown"
+
     def _begin(self, page: Page) -> None:
         task = asyncio.create_task(self._trade(self._next(), page))
         self._tasks.add(task)
@@ -83,17 +109,23 @@ class Trading:
 
     # --- one order ---
 
-    async def _trade(self, request: OrderRequest, page: Page) -> None:
+    async def _trade(self, request: OrderRequest, page: Page) -> str:
+        """One order through all three phases; its outcome, empty when it was not granted."""
         try:
             answer = await self._client.precommit(request)
         except SidecarError as error:
             _log.warning("not granted, not sent", cl_ord_id=request.cl_ord_id, why=str(error))
-            return
+            return ""
         if isinstance(answer, OrderDenied):
             _log.info("denied", cl_ord_id=answer.cl_ord_id, code=answer.code, text=answer.text)
-            return
-        report = await self._send(request, page)
+            return ""
+        self.under_way.add(request.cl_ord_id)
+        try:
+            report = await self._send(request, page)
+        finally:
+            self.under_way.discard(request.cl_ord_id)
         await self._report(request.cl_ord_id, report)
+        return report.outcome
 
     async def _send(self, request: OrderRequest, page: Page) -> CommitReport:
         """Send a granted order, if the gate is still open under the same token, and say what became of it."""
@@ -140,13 +172,12 @@ class Trading:
 
     def _next(self) -> OrderRequest:
         """The next order; now and then a cancel of the oldest that is open."""
-        n, self._count = self._count, self._count + 1
-        cl_ord_id = f"{self._session.incarnation}-{n}"
-        if n % CANCEL_EVERY == CANCEL_EVERY - 1 and self._entry.open_orders:
-            return self._cancel(cl_ord_id)
+        n = self._count
+        if n % CANCEL_EVERY == CANCEL_EVERY - 1 and (target := self._oldest()) is not None:
+            return self._cancel_of(target)
         side: Side = "BUY" if n % 2 == 0 else "SELL"
         return OrderRequest(
-            cl_ord_id=cl_ord_id,
+            cl_ord_id=self._name(),
             account=self._desk.account,
             venue=self._desk.venue,
             symbol=SYMBOLS[n % len(SYMBOLS)],
@@ -156,11 +187,20 @@ class Trading:
             strategy=STRATEGY,
         )
 
-    def _cancel(self, cl_ord_id: str) -> OrderRequest:
-        target = next(iter(self._entry.open_orders.values()))
-        del self._entry.open_orders[target.cl_ord_id]
+    def _name(self) -> str:
+        n, self._count = self._count, self._count + 1
+        return f"{self._session.incarnation}-{n}"
+
+    def _oldest(self) -> ExecutionReport | None:
+        """The open order that is asked to be cancelled next; each once, as far as this is a matter of routine."""
+        self._cancelling &= self._entry.open_orders.keys()
+        found = (each for name, each in self._entry.open_orders.items() if name not in self._cancelling)
+        return next(found, None)
+
+    def _cancel_of(self, target: ExecutionReport) -> OrderRequest:
+        self._cancelling.add(target.cl_ord_id)
         return OrderRequest(
-            cl_ord_id=cl_ord_id,
+            cl_ord_id=self._name(),
             orig_cl_ord_id=target.cl_ord_id,
             account=target.account,
             venue=target.venue,

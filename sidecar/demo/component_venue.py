@@ -1,10 +1,14 @@
 """A toy component's order entry session at the simulated venue.
 
-Owns one connection, made again with a pause after it broke, and the first answer to each order. It must not know gates
-or grants. What was handed to the socket may have arrived, whatever happens next; only `NotSent` says it did not.
+Owns one connection, made again with a pause after it broke, the first answer to each order, and what this run has open
+and holds by the venue's word. It must not know gates or grants. What was handed to the socket may have arrived,
+whatever happens next; only `NotSent` says it did not.
 """
 
 import asyncio
+import contextlib
+from collections.abc import Callable
+from decimal import Decimal
 from typing import Final
 
 import msgspec
@@ -23,6 +27,8 @@ from sidecar.messages.venue import (
 )
 
 RECONNECT_S: Final = 0.2
+Place = tuple[str, str, str]
+"""Venue, account and symbol of a position."""
 OPEN_ORDERS_MAX: Final = 1_000
 """Open orders remembered as candidates for a cancel; the oldest are forgotten first."""
 
@@ -47,6 +53,8 @@ class OrderEntry:
         self._writer: asyncio.StreamWriter | None = None
         self._waiting: dict[str, asyncio.Future[ExecutionReport]] = {}
         self.open_orders: dict[str, ExecutionReport] = {}
+        self.positions: dict[Place, Decimal] = {}
+        self._told = asyncio.Event()
         self.changed = asyncio.Event()
         """Set when the session came up or was lost; whoever waits for it clears it."""
 
@@ -79,6 +87,14 @@ class OrderEntry:
             raise VenueSilent(f"the venue said nothing within {timeout_s * 1000:.0f} ms") from error
         finally:
             del self._waiting[order.cl_ord_id]
+
+    async def until(self, found: Callable[[], bool], timeout_s: float) -> None:
+        """Return when `found` holds, asked again at each word of the venue, or after `timeout_s`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not found():
+                    self._told.clear()
+                    await self._told.wait()
 
     async def _session(self) -> None:
         reader, writer = await asyncio.open_connection(*self._address, limit=VENUE_LINE_BYTES_MAX)
@@ -123,3 +139,8 @@ class OrderEntry:
             self.open_orders[report.cl_ord_id] = report
         if len(self.open_orders) > OPEN_ORDERS_MAX:
             del self.open_orders[next(iter(self.open_orders))]
+        if report.exec_type == "TRADE":
+            place = (report.venue, report.account, report.symbol)
+            bought = report.last_qty if report.side == "BUY" else -report.last_qty
+            self.positions[place] = self.positions.get(place, Decimal(0)) + bought
+        self._told.set()

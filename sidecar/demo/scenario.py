@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.client.operator import HaltProgress, NoAnswer, Operator
+from sidecar.client.halt_progress import HaltProgress
+from sidecar.client.operator import NoAnswer, Operator
 from sidecar.config.models import TimingSettings
 from sidecar.core.timing import MS
 from sidecar.demo.audit import holders, overlaps, read_audit

@@ -25,7 +25,10 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """Shares of the fates in percent of new orders; what is left over is FILLED. Times in milliseconds."""
+    """Shares of the fates in percent of new orders; what is left over is FILLED. Times in milliseconds.
+
+    Of all orders, `uncancellable_percent` refuse every cancel.
+    """
 
     seed: int = 1
     rejected_percent: int = 4
@@ -35,6 +38,7 @@ class Behaviour:
     partial_percent: int = 30
     fill_ms: int = 20
     slow_ms: int = 2_000
+    uncancellable_percent: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +67,13 @@ def plan_order(cl_ord_id: str, qty: Decimal, behaviour: Behaviour) -> Plan:
             return Plan(fate=fate)
 
 
+def refuses_cancel(cl_ord_id: str, behaviour: Behaviour) -> bool:
+    """Whether this order cannot be cancelled, whoever asks; the same for the same arguments."""
+    return _mark(f"cancel\0{cl_ord_id}", behaviour) < behaviour.uncancellable_percent
+
+
 def _fate(cl_ord_id: str, behaviour: Behaviour) -> Fate:
-    digest = hashlib.blake2b(f"{behaviour.seed}\0{cl_ord_id}".encode(), digest_size=8).digest()
-    mark = int.from_bytes(digest) % 100
+    mark = _mark(cl_ord_id, behaviour)
     for fate, percent in (
         (Fate.REJECTED, behaviour.rejected_percent),
         (Fate.SLOW, behaviour.slow_percent),
@@ -77,3 +85,8 @@ def _fate(cl_ord_id: str, behaviour: Behaviour) -> Fate:
             return fate
         mark -= percent
     return Fate.FILLED
+
+
+def _mark(text: str, behaviour: Behaviour) -> int:
+    digest = hashlib.blake2b(f"{behaviour.seed}\0{text}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest) % 100

@@ -19,8 +19,9 @@ import structlog
 from sidecar import __version__
 from sidecar.broker.interface import Broker
 from sidecar.demo.drop_copies import DropCopies
-from sidecar.demo.venue_behaviour import Behaviour, Fate, Plan, plan_order
-from sidecar.demo.venue_book import Book
+from sidecar.demo.venue_behaviour import Behaviour, Fate, Plan, plan_order, refuses_cancel
+from sidecar.demo.venue_book import Book, Request
+from sidecar.demo.venue_quirks import STEP_MS, Step, after_cancel, course
 from sidecar.messages.orders import ExecutionReport
 from sidecar.messages.venue import (
     AUDIT_PAGE_MAX,
@@ -28,15 +29,22 @@ from sidecar.messages.venue import (
     AuditEntry,
     AuditPage,
     AuditQuery,
+    CancelAllAfter,
     CancelOrder,
     Executed,
+    Instruct,
+    Instructed,
     LoggedOn,
     Logon,
+    MassCancel,
     NewOrder,
     OrderFound,
     OrderNotFound,
     OrderQuery,
+    Quirk,
     Refused,
+    ReplaceOrder,
+    TimerSet,
     VenueAnswer,
     VenueRequest,
 )
@@ -48,6 +56,10 @@ UNREAD_BYTES_MAX: Final = 4 * 1024 * 1024
 """Answers a peer may leave unread before its connection is cut. Raising it lets a slow peer hold more memory."""
 AUDIT_MAX: Final = 200_000
 """Orders whose arrival is remembered; a venue that has seen more is busy for ever."""
+QUIRKS_MAX: Final = 10_000
+"""Orders that are to be treated in a way of their own."""
+DEAD_MEN_MAX: Final = 1_000
+"""Accounts with a cancel-all-after timer."""
 DRAIN_S: Final = 3.0
 
 _log = structlog.get_logger(__name__)
@@ -93,8 +105,10 @@ class Venue:
         self._book = Book(options.name)
         self._copies = DropCopies(options.name, broker, self._metrics)
         self._audit: list[AuditEntry] = []
+        self._quirks: dict[str, Quirk] = {}
         self._sessions: dict[_Session, asyncio.Task[None]] = {}
         self._timers: set[asyncio.TimerHandle] = set()
+        self._dead_men: dict[str, asyncio.TimerHandle] = {}
         self._decoder = msgspec.json.Decoder(VenueRequest)
         self._stopping = asyncio.Event()
         self.listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -120,7 +134,7 @@ class Venue:
             server.close()
             if self._timers:
                 _log.warning("stopped before everything was told", pending=len(self._timers))
-            for timer in self._timers:
+            for timer in (*self._timers, *self._dead_men.values()):
                 timer.cancel()
             for session in list(self._sessions):
                 session.writer.transport.abort()
@@ -166,34 +180,93 @@ class Venue:
             case Logon():
                 session.logon = request
                 session.send(LoggedOn(venue=self._options.name))
-            case NewOrder() | CancelOrder():
+            case NewOrder() | CancelOrder() | ReplaceOrder() | MassCancel():
                 self._order(session, request, received_ns)
+            case Instruct(cl_ord_id=cl_ord_id, quirk=quirk) if len(self._quirks) < QUIRKS_MAX:
+                self._quirks[cl_ord_id] = quirk
+                session.send(Instructed(cl_ord_id=cl_ord_id))
+            case Instruct(cl_ord_id=cl_ord_id):
+                session.send(Refused(cl_ord_id=cl_ord_id, code="BUSY", text="too many orders are to be treated so"))
             case OrderQuery(query_id=query_id, cl_ord_id=cl_ord_id):
                 reports = self._book.reports(cl_ord_id)
                 if reports:
                     session.send(OrderFound(query_id=query_id, cl_ord_id=cl_ord_id, reports=reports))
                 else:
                     session.send(OrderNotFound(query_id=query_id, cl_ord_id=cl_ord_id))
+            case CancelAllAfter():
+                session.send(self._dead_man(request))
             case AuditQuery(start=start):
                 first = max(0, start)
                 session.send(AuditPage(entries=tuple(self._audit[first : first + AUDIT_PAGE_MAX])))
 
-    def _order(self, session: _Session, request: NewOrder | CancelOrder, received_ns: int) -> None:
+    def _dead_man(self, request: CancelAllAfter) -> VenueAnswer:
+        """Set an account's timer anew; the one before is off."""
+        known = self._dead_men.pop(request.account, None)
+        if known is not None:
+            known.cancel()
+        if request.after_ms > 0:
+            if len(self._dead_men) >= DEAD_MEN_MAX:
+                return Refused(code="BUSY", text="too many accounts have timers")
+            call = partial(self._dead_man_fires, request.account)
+            self._dead_men[request.account] = asyncio.get_running_loop().call_later(request.after_ms / 1000, call)
+        return TimerSet(query_id=request.query_id, after_ms=request.after_ms)
+
+    def _dead_man_fires(self, account: str) -> None:
+        del self._dead_men[account]
+        reports = self._book.cancel_account(account)
+        _log.warning("nobody renewed the timer: orders are cancelled", account=account, count=len(reports))
+        for report in reports:
+            self._copies.add(report)
+
+    def _order(self, session: _Session, request: Request, received_ns: int) -> None:
         refusal = self._refusal(session, request)
         if refusal is not None:
             session.send(refusal)
             return
         self._metrics.orders_received.inc()
         self._note(session, request, received_ns)
-        if isinstance(request, CancelOrder):
-            for report in self._book.cancel(request):
-                self._tell(session, report)
+        if not isinstance(request, NewOrder):
+            self._change(session, request)
+            return
+        quirk = self._quirks.get(request.cl_ord_id)
+        if quirk is not None:
+            self._follow(session, course(quirk, request, self._book))
             return
         plan = plan_order(request.cl_ord_id, request.qty, self._options.behaviour)
         if plan.fate is not Fate.LOST:
             self._execute(session, request, plan)
 
-    def _refusal(self, session: _Session, request: NewOrder | CancelOrder) -> Refused | None:
+    def _change(self, session: _Session, request: CancelOrder | ReplaceOrder | MassCancel) -> None:
+        match request:
+            case CancelOrder(orig_cl_ord_id=target):
+                refused = refuses_cancel(target, self._options.behaviour)
+                reports = self._book.refuse_cancel(request) if refused else self._book.cancel(request)
+                self._follow(session, after_cancel(self._quirks.get(target), target, self._book), STEP_MS)
+            case ReplaceOrder():
+                reports = self._book.replace(request)
+            case MassCancel():
+                reports = self._book.mass_cancel(request)
+        for report in reports:
+            self._tell(session, report)
+
+    def _follow(self, session: _Session, steps: list[Step], after_ms: int = 0) -> None:
+        """Take the steps of a quirk, one each STEP_MS."""
+
+        def take(step: Step) -> None:
+            for told in step():
+                if told.session:
+                    session.send(Executed(report=told.report))
+                if told.copy:
+                    self._copies.add(told.report)
+
+        for number, step in enumerate(steps):
+            delay_ms = after_ms + number * STEP_MS
+            if delay_ms:
+                self._later(delay_ms, partial(take, step))
+            else:
+                take(step)
+
+    def _refusal(self, session: _Session, request: Request) -> Refused | None:
         cl_ord_id = request.cl_ord_id
         if session.logon is None:
             return Refused(cl_ord_id=cl_ord_id, code="NO_LOGON", text="log on before sending orders")
@@ -201,7 +274,7 @@ class Venue:
             return Refused(cl_ord_id=cl_ord_id, code="DUPLICATE", text="this ClOrdID was received before")
         if self._book.full or self._copies.busy or len(self._audit) >= AUDIT_MAX:
             return Refused(cl_ord_id=cl_ord_id, code="BUSY", text="the venue takes no orders right now")
-        if request.qty <= 0 or not request.qty.is_finite():
+        if not isinstance(request, MassCancel) and (request.qty <= 0 or not request.qty.is_finite()):
             return Refused(cl_ord_id=cl_ord_id, code="BAD_QTY", text="the quantity must be positive")
         return None
 
@@ -240,7 +313,7 @@ class Venue:
         timer = asyncio.get_running_loop().call_later(after_ms / 1000, run)
         self._timers.add(timer)
 
-    def _note(self, session: _Session, request: NewOrder | CancelOrder, received_ns: int) -> None:
+    def _note(self, session: _Session, request: Request, received_ns: int) -> None:
         logon = session.logon
         self._audit.append(
             AuditEntry(

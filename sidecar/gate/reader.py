@@ -9,10 +9,11 @@ import mmap
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from sidecar.core.ladder import permits
 from sidecar.core.page import CLOSED, Page
@@ -25,10 +26,12 @@ from sidecar.gate.layout import (
     MAGIC_WORD,
     OPEN_UNTIL_WORD,
     PAGE_BYTES,
+    SCOPE_KINDS,
     SEQUENCE_WORD,
     VERSION_WORD,
     decode,
 )
+from sidecar.messages.control import TradingState
 from sidecar.messages.orders import OrderKind, Side
 
 READ_TRIES_MAX: Final = 64
@@ -36,6 +39,26 @@ READ_TRIES_MAX: Final = 64
 
 _NO_PAGE: Final = memoryview(bytes(PAGE_BYTES)).cast("Q")
 _BOOTTIME_NS: Final = partial(time.clock_gettime_ns, time.CLOCK_BOOTTIME)
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """A page that was read whole, and how it was found; `halted` are the names in its scoped halts, by kind."""
+
+    words: memoryview
+    sequence: int
+    page: Page
+    open_elsewhere: bool
+    halted: dict[str, frozenset[str]]
+
+    @classmethod
+    def of(cls, words: memoryview, sequence: int, page: Page) -> Self:
+        named: dict[str, set[str]] = {kind: set() for kind in SCOPE_KINDS}
+        for scope, _ in page.scoped:
+            kind, _, name = scope.partition(":")
+            named[kind].add(name)
+        elsewhere = page.role == "ACTIVE" and page.trading_state is TradingState.ACTIVE
+        return cls(words, sequence, page, elsewhere, {kind: frozenset(names) for kind, names in named.items()})
 
 
 class GateReader:
@@ -48,18 +71,18 @@ class GateReader:
         self._now_ns = now_ns
         self._words = _NO_PAGE
         self._identity = (0, 0)
-        self._settled = (self._words, 0, CLOSED)
+        self._settled = _Settled.of(self._words, 0, CLOSED)
         self._map_again()
 
     def check(
         self,
-        *,
         side: Side | None = None,
         qty: Decimal | None = None,
         symbol: str = "",
         venue: str = "",
         account: str = "",
         strategy: str = "",
+        *,
         kind: OrderKind = "NEW",
         reduces_risk: bool = False,
     ) -> bool:
@@ -68,8 +91,20 @@ class GateReader:
         Name what the order concerns: a halt of one symbol cannot stop an order that does not say its symbol (the
         arbiter still does, at pre-commit). `side` and `qty` are for the reader of the code; the page has no limits.
         """
-        if self._now_ns() < self._words[OPEN_UNTIL_WORD]:
+        now_ns, words, known = self._now_ns(), self._words, self._settled
+        if now_ns < words[OPEN_UNTIL_WORD]:
             return True
+        if (
+            known.open_elsewhere
+            and known.words is words
+            and known.sequence == words[SEQUENCE_WORD]
+            and now_ns < known.page.deadline_ns
+            and symbol not in known.halted["symbol"]
+            and venue not in known.halted["venue"]
+            and account not in known.halted["account"]
+            and strategy not in known.halted["strategy"]
+        ):
+            return True  # There are scoped halts, and none of them is of this order.
         scopes = (f"symbol:{symbol}", f"venue:{venue}", f"account:{account}", f"strategy:{strategy}")
         page = self.read()
         return passes(page, self._now_ns(), scopes=scopes, kind=kind, reduces_risk=reduces_risk)
@@ -85,12 +120,12 @@ class GateReader:
         words = self._words
         for _ in range(READ_TRIES_MAX):
             sequence = words[SEQUENCE_WORD]
-            mapping, settled, page = self._settled
-            if mapping is words and sequence == settled:
-                return page
+            known = self._settled
+            if known.words is words and sequence == known.sequence:
+                return known.page
             found = decode(words.tobytes()) if sequence % 2 == 0 else None
             if found is not None and words[SEQUENCE_WORD] == sequence:
-                self._settled = (words, sequence, found)
+                self._settled = _Settled.of(words, sequence, found)
                 return found
             os.sched_yield()  # On a busy host the writer may need our processor to finish.
         return CLOSED

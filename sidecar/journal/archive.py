@@ -15,6 +15,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import Connection, RowMapping
 from sqlalchemy.exc import SQLAlchemyError
 
+from sidecar.journal.archive_errors import ArchiveAway, ArchiveError
 from sidecar.journal.archive_ledger import Entry, Ledger, Place, Row
 from sidecar.journal.archive_tables import (
     ANCHORS,
@@ -22,8 +23,6 @@ from sidecar.journal.archive_tables import (
     METADATA,
     SCHEMA_VERSION,
     STATE,
-    ArchiveAway,
-    ArchiveError,
     file_of,
     identity_of,
     open_engine,

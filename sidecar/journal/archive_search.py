@@ -13,13 +13,12 @@ from sqlalchemy.engine import Connection, RowMapping
 from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.journal.archive import decode_place, read_place
+from sidecar.journal.archive_errors import ArchiveAway, ArchiveError
 from sidecar.journal.archive_ledger import Place, Row, as_column
 from sidecar.journal.archive_tables import (
     ANCHORS,
     ENTRIES,
     STATE,
-    ArchiveAway,
-    ArchiveError,
     file_of,
     open_engine,
     shown,

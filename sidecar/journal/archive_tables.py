@@ -26,6 +26,8 @@ from sqlalchemy import (
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+from sidecar.journal.archive_errors import ArchiveError
+
 SCHEMA_VERSION: Final = 1
 BUSY_S: Final = 5
 """How long SQLite waits for another process's lock, and how long PostgreSQL may take to connect."""
@@ -88,14 +90,6 @@ for _column in ("cl_ord_id", "orig_cl_ord_id", "component", "actor"):
     )
 Index("journal_entries_kind", ENTRIES.c.kind, ENTRIES.c.stream_offset)
 Index("journal_entries_at_ns", ENTRIES.c.at_ns)
-
-
-class ArchiveError(Exception):
-    """The archive cannot be used as it is; the text says why and the mend. Trying again does not help."""
-
-
-class ArchiveAway(ArchiveError):
-    """The database does not answer, or has no room; trying again later may help."""
 
 
 def open_engine(url: str, *, read_only: bool = False) -> Engine:

@@ -22,8 +22,8 @@ from sidecar.broker.interface import Broker, Delivery, Subscription
 from sidecar.broker.topology import JOURNAL_STREAM, QUEUES
 from sidecar.config.models import ArchiveSettings
 from sidecar.journal.archive import Archive, ArchiveMoved, Written
+from sidecar.journal.archive_errors import ArchiveAway, ArchiveError
 from sidecar.journal.archive_ledger import Entry, Place
-from sidecar.journal.archive_tables import ArchiveAway, ArchiveError
 from sidecar.journal.one_thread import OneThread
 from sidecar.telemetry.metrics import ArchiveFigures
 

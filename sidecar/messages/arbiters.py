@@ -40,6 +40,14 @@ class ArbiterStatus(msgspec.Struct, frozen=True, kw_only=True):
     warning: str = ""
 
 
+class CompareRequest(Message, frozen=True, kw_only=True, tag="compare-request.v1"):
+    """An operator has all arbiters hash the state behind one record, now, and compare."""
+
+    SENDER: ClassVar[str] = "actor"
+    request_id: str
+    actor: str
+
+
 class SnapshotHead(msgspec.Struct, frozen=True, kw_only=True):
     """In front of each part of a snapshot in `sidecar.snapshots`, as one line of JSON.
 

@@ -7,7 +7,22 @@ bindings 0.3.0). It must not know queues; the exchanges' names are held to `brok
 from inspect import cleandoc
 from typing import Any, Final
 
-from sidecar.messages import arbiters, control, dead_letters, detection, events, explain, groups, health, orders
+from sidecar.messages import (
+    arbiters,
+    control,
+    dead_letters,
+    detection,
+    events,
+    explain,
+    groups,
+    health,
+    limits,
+    measures,
+    once,
+    orders,
+    reconcile,
+    security,
+)
 from sidecar.messages.base import Message, message_type
 
 REPLIES: Final = "replies"
@@ -22,17 +37,28 @@ CHANNELS: Final[dict[str, tuple[type[Message], ...]]] = {
         orders.DropCopy,
         orders.Evidence,
         orders.Absence,
+        once.OnceClaim,
+        once.OnceReport,
+        reconcile.ReconcilerAlive,
+        reconcile.OpenOrdersSeen,
+        reconcile.Statement,
+        measures.MeasuresReport,
     ),
     "sidecar.commands": (
         control.ResumeRequest,
         control.FailoverRequest,
         control.PauseRequest,
         control.UnpauseRequest,
+        reconcile.ResolveDifference,
         groups.RegisterGroup,
         groups.RemoveGroup,
         control.StatusRequest,
+        arbiters.CompareRequest,
         explain.ExplainRequest,
         explain.HistoryRequest,
+        limits.LimitsRequest,
+        limits.LimitsQuery,
+        orders.ResolveBreak,
     ),
     "sidecar.events": (
         events.TermBegan,
@@ -40,10 +66,13 @@ CHANNELS: Final[dict[str, tuple[type[Message], ...]]] = {
         events.SlotEmptied,
         events.StandbyStart,
         events.ControlChanged,
+        events.LiftProposed,
+        measures.MeasuresChanged,
         events.DegradationChanged,
         events.PauseChanged,
         events.OrderChanged,
         events.BreakFound,
+        events.BreakResolved,
         detection.MemberSuspected,
         detection.MemberMissing,
         detection.MemberHeard,
@@ -52,13 +81,19 @@ CHANNELS: Final[dict[str, tuple[type[Message], ...]]] = {
         dead_letters.DeadLetterDiscarded,
         dead_letters.DeadLetterRedriven,
         orders.EvidenceWanted,
+        limits.LimitsChanged,
+        once.OnceChanged,
+        reconcile.ReconciliationChanged,
+        reconcile.DifferenceChanged,
         arbiters.StateDiffers,
+        security.SenderRefused,
     ),
+    "sidecar.answers": (control.HaltAccepted, measures.MeasuresReport),
     REPLIES: (
         health.Lease,
         health.StartComponent,
         control.ControlState,
-        control.HaltAccepted,
+        measures.MeasuresRecorded,
         control.CommandResult,
         control.Probe,
         events.StatusReport,
@@ -67,6 +102,9 @@ CHANNELS: Final[dict[str, tuple[type[Message], ...]]] = {
         orders.OrderGranted,
         orders.OrderDenied,
         orders.ReportRecorded,
+        limits.LimitsReport,
+        once.OnceAnswer,
+        once.OnceRecorded,
     ),
 }
 _FANOUT: Final = ("sidecar.control",)
@@ -97,7 +135,9 @@ def _channel(name: str, carried: tuple[type[Message], ...]) -> dict[str, Any]:
         "bindings": {"amqp": _binding(name)},
     }
     if name == REPLIES:
-        channel["description"] = "Straight to one queue through the default exchange; the request names it in reply_to."
+        channel["description"] = (
+            "From arbiters straight to one queue, through the default exchange; the request names it in reply_to."
+        )
     return channel
 
 

@@ -19,7 +19,12 @@ from sidecar.messages import (
     groups,
     health,
     journal,
+    limits,
+    measures,
+    once,
     orders,
+    reconcile,
+    security,
 )
 from sidecar.messages.base import WIRE_BYTES_MAX, Message, message_type
 
@@ -44,6 +49,9 @@ WIRE_TYPES: Final[dict[str, type[Message]]] = {
         control.StatusRequest,
         control.CommandResult,
         control.Probe,
+        measures.MeasuresReport,
+        measures.MeasuresRecorded,
+        measures.MeasuresChanged,
         orders.OrderIntent,
         orders.OrderGranted,
         orders.OrderDenied,
@@ -55,15 +63,33 @@ WIRE_TYPES: Final[dict[str, type[Message]]] = {
         orders.Evidence,
         orders.Absence,
         orders.EvidenceWanted,
+        orders.ResolveBreak,
+        limits.LimitsRequest,
+        limits.LimitsChanged,
+        limits.LimitsQuery,
+        limits.LimitsReport,
+        reconcile.ReconcilerAlive,
+        reconcile.OpenOrdersSeen,
+        reconcile.Statement,
+        reconcile.ReconciliationChanged,
+        reconcile.DifferenceChanged,
+        reconcile.ResolveDifference,
+        once.OnceClaim,
+        once.OnceAnswer,
+        once.OnceReport,
+        once.OnceRecorded,
+        once.OnceChanged,
         events.TermBegan,
         events.SlotMoved,
         events.SlotEmptied,
         events.StandbyStart,
         events.ControlChanged,
+        events.LiftProposed,
         events.DegradationChanged,
         events.PauseChanged,
         events.OrderChanged,
         events.BreakFound,
+        events.BreakResolved,
         detection.Canary,
         detection.MemberSuspected,
         detection.MemberMissing,
@@ -77,9 +103,14 @@ WIRE_TYPES: Final[dict[str, type[Message]]] = {
         explain.ExplainReport,
         explain.HistoryRequest,
         explain.HistoryReport,
+        arbiters.CompareRequest,
         arbiters.StateDiffers,
+        security.SenderRefused,
     )
 }
+
+WRONG_SENDER: Final = "wrong-sender"
+"""The code of what somebody sent who may not, or under a name that is not his."""
 
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODERS: Final = {name: msgspec.json.Decoder(each) for name, each in WIRE_TYPES.items()}

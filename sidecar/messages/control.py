@@ -4,6 +4,7 @@ import enum
 from typing import ClassVar
 
 from sidecar.messages.base import Message
+from sidecar.messages.measures import Measure
 
 
 class TradingState(enum.IntEnum):
@@ -20,7 +21,9 @@ class Halt(Message, frozen=True, kw_only=True, tag="halt.v1"):
 
     `scopes` are `all` or `kind:name` with kind one of group, component, venue, account, symbol, strategy.
     `issued_ns` is the issuer's CLOCK_REALTIME in nanoseconds, for people; no decision reads it. Under HALTED,
-    orders that only reduce risk pass unless `reducing_allowed` is false; cancels always pass.
+    orders that only reduce risk pass unless `reducing_allowed` is false; cancels always pass. `measures` are what
+    components in scope do beside closing their gates: a kill is HALTED with `cancel`, a flatten REDUCING with
+    `flatten`.
     """
 
     SENDER: ClassVar[str] = "actor"
@@ -31,6 +34,7 @@ class Halt(Message, frozen=True, kw_only=True, tag="halt.v1"):
     actor: str
     issued_ns: int = 0
     reducing_allowed: bool = True
+    measures: tuple[Measure, ...] = ()
 
 
 class HaltAccepted(Message, frozen=True, kw_only=True, tag="halt-accepted.v1"):
@@ -63,7 +67,10 @@ class ControlState(Message, frozen=True, kw_only=True, tag="control-state.v1"):
 
 
 class ResumeRequest(Message, frozen=True, kw_only=True, tag="resume-request.v1"):
-    """An operator lifts one halt, by name, with a reason."""
+    """An operator lifts one halt, by name, with a reason.
+
+    Where two operators are needed the first request is answered PROPOSED, and one of another user LIFTED.
+    """
 
     SENDER: ClassVar[str] = "actor"
     request_id: str

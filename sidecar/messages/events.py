@@ -10,7 +10,9 @@ import msgspec
 from sidecar.messages.arbiters import ArbiterStatus
 from sidecar.messages.base import Message, Token
 from sidecar.messages.control import Halt, TradingState
+from sidecar.messages.measures import Measure, MeasuresStatus
 from sidecar.messages.orders import Phase
+from sidecar.messages.reconcile import DifferenceStatus
 
 
 class TermBegan(Message, frozen=True, kw_only=True, tag="term-began.v1"):
@@ -69,6 +71,18 @@ class ControlChanged(Message, frozen=True, kw_only=True, tag="control-changed.v1
     reason: str
 
 
+class LiftProposed(Message, frozen=True, kw_only=True, tag="lift-proposed.v1"):
+    """One operator, as the broker user `user`, asked to lift a halt; within `window_ns` another one must ask too."""
+
+    SENDER: ClassVar[str] = "arbiter"
+    arbiter: str
+    halt_id: str
+    actor: str
+    user: str
+    reason: str
+    window_ns: int
+
+
 class DegradationChanged(Message, frozen=True, kw_only=True, tag="degradation-changed.v1"):
     """A group was degraded to REDUCING, because too few of its slots are held, or restored; `reason` says how few."""
 
@@ -116,6 +130,17 @@ class BreakFound(Message, frozen=True, kw_only=True, tag="break-found.v1"):
     kind: str
     ours: str
     theirs: str
+
+
+class BreakResolved(Message, frozen=True, kw_only=True, tag="break-resolved.v1"):
+    """An operator closed the breaks of an order, as journaled."""
+
+    SENDER: ClassVar[str] = "arbiter"
+    arbiter: str
+    cl_ord_id: str = msgspec.field(name="ClOrdID")
+    kinds: tuple[str, ...]
+    actor: str
+    reason: str
 
 
 class SlotStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,6 +215,33 @@ class OrderCounts(msgspec.Struct, frozen=True, kw_only=True):
     broken: int = 0
 
 
+class HaltStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One halt in force, or one that was lifted while measures of it are not complete (`in_force` is false).
+
+    `age_ns` is since it was journaled. `unlatched` are sidecars that have not latched it, `unlatched_count` how many.
+    `components` are those that its measures concern, incomplete ones first; `incomplete_count` how many of all are.
+    `to_lift` says in a sentence what it would take; `proposed_by` is the broker user whose resume waits for another's,
+    for `proposed_left_ns` still, or empty.
+    """
+
+    halt_id: str
+    level: TradingState
+    scopes: tuple[str, ...]
+    reason: str
+    actor: str
+    age_ns: int
+    in_force: bool = True
+    unlatched: tuple[str, ...] = ()
+    unlatched_count: int = 0
+    measures: tuple[Measure, ...] = ()
+    components: tuple[MeasuresStatus, ...] = ()
+    concerned_count: int = 0
+    incomplete_count: int = 0
+    proposed_by: str = ""
+    proposed_left_ns: int = 0
+    to_lift: str = ""
+
+
 class StatusReport(Message, frozen=True, kw_only=True, tag="status-report.v1"):
     """The leader's view of everything, at one applied offset of the journal.
 
@@ -197,7 +249,7 @@ class StatusReport(Message, frozen=True, kw_only=True, tag="status-report.v1"):
     configured components that were not heard by their first deadline; `silence_unjudged` says why silent holders keep
     their slots for now, and is empty when silence is judged. `digest` is over the whole folded state behind the record
     at `digest_offset`: that of now while few orders are in memory, else that of the last mark. `arbiters` are all that
-    are heard.
+    are heard. `halt_status` is one for each of `halts`, and for each lifted one whose measures are not complete.
     """
 
     SENDER: ClassVar[str] = "arbiter"
@@ -217,3 +269,6 @@ class StatusReport(Message, frozen=True, kw_only=True, tag="status-report.v1"):
     silence_unjudged: str = ""
     arbiters: tuple[ArbiterStatus, ...] = ()
     digest_offset: int = -1
+    reconciliation: tuple[str, ...] = ()
+    differences: tuple[DifferenceStatus, ...] = ()
+    halt_status: tuple[HaltStatus, ...] = ()

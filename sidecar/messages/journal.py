@@ -4,12 +4,18 @@ A `Record` is what one stream entry holds. `term` and `n` decide whether it is v
 is the deciding arbiter's CLOCK_REALTIME, for people and audits: the history keeps it, and no promise rests on it.
 """
 
+from decimal import Decimal
+
 import msgspec
 
 from sidecar.messages.base import Token
 from sidecar.messages.control import Halt
 from sidecar.messages.groups import GroupDeclaration
+from sidecar.messages.limits import LimitSet, LimitSource
+from sidecar.messages.measures import MeasureOutcome
+from sidecar.messages.once import OnceKind
 from sidecar.messages.orders import ExecutionReport, OrderIntent, OrdStatus
+from sidecar.messages.reconcile import Holds, StatementLine
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="fact"):
@@ -158,11 +164,38 @@ class HaltRaised(Fact, frozen=True, kw_only=True, tag="HaltRaised"):
 
 
 class HaltLifted(Fact, frozen=True, kw_only=True, tag="HaltLifted"):
-    """An operator lifted a halt."""
+    """An operator lifted a halt. `proposed_by` is the broker user of the first of two, where two were needed."""
 
     halt_id: str
     actor: str
     reason: str
+    proposed_by: str = ""
+
+
+class ResumeProposed(Fact, frozen=True, kw_only=True, tag="ResumeProposed"):
+    """An operator, as the broker user `user`, asked to lift a halt; it stands until another one asks too."""
+
+    halt_id: str
+    actor: str
+    user: str
+    reason: str
+
+
+class MeasuresReported(Fact, frozen=True, kw_only=True, tag="MeasuresReported"):
+    """How a component's measures for a halt stand, by its own word and by the arbiter's order table.
+
+    `still_open` names orders in scope that are open by that table. `complete` is the verdict on both.
+    """
+
+    halt_id: str
+    component: str
+    incarnation: str
+    n: int
+    completed: bool
+    outcomes: tuple[MeasureOutcome, ...]
+    still_open: tuple[str, ...] = ()
+    still_open_count: int = 0
+    complete: bool = False
 
 
 class OrderPrecommitted(Fact, frozen=True, kw_only=True, tag="OrderPrecommitted"):
@@ -177,6 +210,10 @@ class OrderRefused(Fact, frozen=True, kw_only=True, tag="OrderRefused"):
     intent: OrderIntent
     code: str
     text: str
+    scope: str = ""
+    asked: Decimal | None = None
+    limit: Decimal | None = None
+    current: Decimal | None = None
 
 
 class OrderReported(Fact, frozen=True, kw_only=True, tag="OrderReported"):
@@ -208,6 +245,31 @@ class EvidenceSeen(Fact, frozen=True, kw_only=True, tag="EvidenceSeen"):
     source: str
 
 
+class LimitsSet(Fact, frozen=True, kw_only=True, tag="LimitsSet"):
+    """A scope has these limits from here on; None is none. `actor` is the operator, or the arbiter so configured."""
+
+    scope: str
+    limits: LimitSet | None
+    degraded: LimitSet
+    source: LimitSource
+    actor: str
+    reason: str
+
+
+class OrphanSeen(Fact, frozen=True, kw_only=True, tag="OrphanSeen"):
+    """The venue's report without a ClOrdID, for an OrderID that nobody has named yet."""
+
+    report: ExecutionReport
+    source: str
+
+
+class OrderAdopted(Fact, frozen=True, kw_only=True, tag="OrderAdopted"):
+    """An order at a venue that was never granted is followed like one of ours; `report` is the first that was seen."""
+
+    report: ExecutionReport
+    source: str
+
+
 class AbsenceSeen(Fact, frozen=True, kw_only=True, tag="AbsenceSeen"):
     """One authoritative query found no such order."""
 
@@ -222,6 +284,96 @@ class BreakOpened(Fact, frozen=True, kw_only=True, tag="BreakOpened"):
     kind: str
     ours: str
     theirs: str
+
+
+class OnceClaimed(Fact, frozen=True, kw_only=True, tag="OnceClaimed"):
+    """A side effect may be done by this claim, or found out about if it `resolves`, within `limit_ns`."""
+
+    kind: OnceKind
+    key: str
+    component: str
+    incarnation: str
+    claim_id: str
+    fingerprint: str
+    limit_ns: int
+    resolves: bool
+
+
+class OnceFinished(Fact, frozen=True, kw_only=True, tag="OnceFinished"):
+    """A side effect happened. `result` is its JSON, empty where none could be kept."""
+
+    kind: OnceKind
+    key: str
+    component: str
+    claim_id: str
+    result: str
+    text: str = ""
+
+
+class OnceReleased(Fact, frozen=True, kw_only=True, tag="OnceReleased"):
+    """A claimed side effect certainly did not happen; it may be claimed again."""
+
+    kind: OnceKind
+    key: str
+    claim_id: str
+    reason: str
+
+
+class OnceLost(Fact, frozen=True, kw_only=True, tag="OnceLost"):
+    """Nobody knows whether a claimed side effect happened."""
+
+    kind: OnceKind
+    key: str
+    reason: str
+
+
+class OnceContradicted(Fact, frozen=True, kw_only=True, tag="OnceContradicted"):
+    """A second claim says that it did it, too."""
+
+    kind: OnceKind
+    key: str
+    component: str
+    claim_id: str
+
+
+class StatementAdopted(Fact, frozen=True, kw_only=True, tag="StatementAdopted"):
+    """What an account held before its first fill in this journal, by the venue's word; it is compared from now."""
+
+    venue: str
+    account: str
+    lines: tuple[StatementLine, ...]
+
+
+class DifferenceOpened(Fact, frozen=True, kw_only=True, tag="DifferenceOpened"):
+    """What an account holds is not what its fills say."""
+
+    venue: str
+    account: str
+    holds: Holds
+    name: str
+    ours: Decimal
+    theirs: Decimal
+
+
+class DifferenceClosed(Fact, frozen=True, kw_only=True, tag="DifferenceClosed"):
+    """Both sides agree again; or `actor`, an operator, takes the venue's word for a reason."""
+
+    venue: str
+    account: str
+    holds: Holds
+    name: str
+    ours: Decimal
+    theirs: Decimal
+    actor: str
+    reason: str
+
+
+class BreakClosed(Fact, frozen=True, kw_only=True, tag="BreakClosed"):
+    """An operator closed every break of an order."""
+
+    cl_ord_id: str
+    actor: str
+    reason: str
 
 
 class SnapshotMarked(Fact, frozen=True, kw_only=True, tag="SnapshotMarked"):
@@ -258,6 +410,8 @@ AnyFact = (
     | GroupRemoved
     | HaltRaised
     | HaltLifted
+    | ResumeProposed
+    | MeasuresReported
     | OrderPrecommitted
     | OrderRefused
     | OrderReported
@@ -265,7 +419,19 @@ AnyFact = (
     | OrderLost
     | EvidenceSeen
     | AbsenceSeen
+    | LimitsSet
+    | OrphanSeen
+    | OrderAdopted
     | BreakOpened
+    | BreakClosed
+    | OnceClaimed
+    | OnceFinished
+    | OnceReleased
+    | OnceLost
+    | OnceContradicted
+    | StatementAdopted
+    | DifferenceOpened
+    | DifferenceClosed
     | SnapshotMarked
     | SnapshotDigested
 )

@@ -13,11 +13,24 @@ import msgspec
 from sidecar.messages.base import Message, Token
 
 Side = Literal["BUY", "SELL"]
-OrderKind = Literal["NEW", "CANCEL"]
+OrderKind = Literal["CANCEL", "REPLACE", "MASS_CANCEL", "CLOSE_POSITION", "TRANSFER", "NEW"]
+"""What an intent asks for; the table of docs/orders.md says which fields each kind reads."""
 OrdStatus = Literal[
-    "PENDING_NEW", "NEW", "PARTIALLY_FILLED", "FILLED", "CANCELED", "REJECTED", "EXPIRED", "PENDING_CANCEL"
+    "PENDING_NEW",
+    "NEW",
+    "PARTIALLY_FILLED",
+    "FILLED",
+    "CANCELED",
+    "REJECTED",
+    "EXPIRED",
+    "PENDING_CANCEL",
+    "PENDING_REPLACE",
+    "REPLACED",
 ]
-ExecType = Literal["NEW", "TRADE", "CANCELED", "REJECTED", "EXPIRED", "ORDER_STATUS"]
+ExecType = Literal[
+    "NEW", "TRADE", "CANCELED", "REJECTED", "EXPIRED", "REPLACED", "TRADE_CORRECT", "TRADE_CANCEL", "ORDER_STATUS"
+]
+"""FIX 4.4 ExecType (150). TRADE_CORRECT and TRADE_CANCEL name the execution they revise in ExecRefID."""
 
 
 class Phase(enum.StrEnum):
@@ -38,7 +51,10 @@ class Phase(enum.StrEnum):
 class OrderIntent(Message, frozen=True, gc=False, kw_only=True, tag="order-intent.v1"):
     """Phase one: may this order be sent? `price` None is a market order.
 
-    `reduces_risk` is the component's claim that the order can only shrink a position.
+    `reduces_risk` is the component's claim that the order can only shrink a position. CANCEL and REPLACE name their
+    order in `OrigClOrdID`; of a REPLACE, `qty` and `price` are the new ones in full. MASS_CANCEL concerns every open
+    order of `account` at `venue`, of one `symbol` unless that is empty. CLOSE_POSITION trades `side` and `qty` out of a
+    position. TRANSFER moves `qty` of the asset `symbol` from `account` to `to_account`; its `side` is SELL.
     """
 
     cl_ord_id: str = msgspec.field(name="ClOrdID")
@@ -56,6 +72,7 @@ class OrderIntent(Message, frozen=True, gc=False, kw_only=True, tag="order-inten
     strategy: str = ""
     reduces_risk: bool = False
     orig_cl_ord_id: str = msgspec.field(name="OrigClOrdID", default="")
+    to_account: str = ""
 
 
 class OrderGranted(Message, frozen=True, kw_only=True, tag="order-granted.v1"):
@@ -69,13 +86,20 @@ class OrderGranted(Message, frozen=True, kw_only=True, tag="order-granted.v1"):
 
 
 class OrderDenied(Message, frozen=True, kw_only=True, tag="order-denied.v1"):
-    """We say no (DENIED); a venue's no is REJECTED. `code` is for programs, `text` for people."""
+    """We say no (DENIED); a venue's no is REJECTED. `code` is for programs, `text` for people.
+
+    A limit's denial says in numbers what was asked, what the limit is and where it stood, and whose limit it is.
+    """
 
     SENDER: ClassVar[str] = "arbiter"
     arbiter: str
     cl_ord_id: str = msgspec.field(name="ClOrdID")
     code: str
     text: str
+    scope: str = ""
+    asked: Decimal | None = None
+    limit: Decimal | None = None
+    current: Decimal | None = None
 
 
 class OrderCommitted(Message, frozen=True, kw_only=True, tag="order-committed.v1"):
@@ -114,7 +138,11 @@ class ReportRecorded(Message, frozen=True, kw_only=True, tag="report-recorded.v1
 
 
 class ExecutionReport(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What a venue says of one order at one moment (FIX ExecutionReport, 35=8)."""
+    """What a venue says of one order at one moment (FIX ExecutionReport, 35=8).
+
+    `ClOrdID` is empty where the venue knows none. `ExecRefID` names the execution that a TRADE_CORRECT replaces or a
+    TRADE_CANCEL takes back; their CumQty is the one after it.
+    """
 
     venue: str
     account: str
@@ -131,6 +159,8 @@ class ExecutionReport(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     avg_px: Decimal = msgspec.field(name="AvgPx", default=Decimal(0))
     last_qty: Decimal = msgspec.field(name="LastQty", default=Decimal(0))
     last_px: Decimal = msgspec.field(name="LastPx", default=Decimal(0))
+    exec_ref_id: str = msgspec.field(name="ExecRefID", default="")
+    orig_cl_ord_id: str = msgspec.field(name="OrigClOrdID", default="")
 
 
 class DropCopy(Message, frozen=True, kw_only=True, tag="drop-copy.v1"):
@@ -151,17 +181,34 @@ class Evidence(Message, frozen=True, kw_only=True, tag="evidence.v1"):
 
 
 class Absence(Message, frozen=True, kw_only=True, tag="absence.v1"):
-    """An authoritative, targeted query by ClOrdID found nothing. Two of them, apart in time, prove absence."""
+    """An authoritative, targeted query by ClOrdID found nothing. Two of them, apart in time, prove absence.
+
+    With `targeted` false the order was only missing from a list: that proves nothing, and the order is asked for.
+    """
 
     SENDER: ClassVar[str] = "reconciler"
     reconciler: str
     venue: str
     cl_ord_id: str = msgspec.field(name="ClOrdID")
     query_id: str
+    targeted: bool = True
+
+
+class ResolveBreak(Message, frozen=True, kw_only=True, tag="resolve-break.v1"):
+    """An operator has looked into every break of one order, and says why nothing more is to be done about them."""
+
+    SENDER: ClassVar[str] = "actor"
+    request_id: str
+    cl_ord_id: str = msgspec.field(name="ClOrdID")
+    actor: str
+    reason: str
 
 
 class EvidenceWanted(Message, frozen=True, kw_only=True, tag="evidence-wanted.v1"):
-    """The leader asks the reconciler to query the venue for this order by ClOrdID."""
+    """The leader asks the reconciler to query the venue for this order by ClOrdID.
+
+    `symbol` and OrderID are as far as we know them: some venues find no order without.
+    """
 
     SENDER: ClassVar[str] = "arbiter"
     arbiter: str
@@ -169,3 +216,5 @@ class EvidenceWanted(Message, frozen=True, kw_only=True, tag="evidence-wanted.v1
     account: str
     cl_ord_id: str = msgspec.field(name="ClOrdID")
     phase: Phase
+    symbol: str = ""
+    order_id: str = msgspec.field(name="OrderID", default="")

@@ -5,7 +5,7 @@ with a `type` per line, and stand in for a venue's FIX session. Field names foll
 """
 
 from decimal import Decimal
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -53,11 +53,74 @@ class CancelOrder(VenueLine, frozen=True, kw_only=True, tag="cancel"):
     token: Token
 
 
+class ReplaceOrder(VenueLine, frozen=True, kw_only=True, tag="replace"):
+    """FIX OrderCancelReplaceRequest (35=G): of the order `OrigClOrdID`, `qty` and `price` are the new ones."""
+
+    cl_ord_id: str = msgspec.field(name="ClOrdID")
+    orig_cl_ord_id: str = msgspec.field(name="OrigClOrdID")
+    account: str
+    symbol: str
+    side: Side
+    qty: Decimal
+    token: Token
+    price: Decimal | None = None
+
+
+class MassCancel(VenueLine, frozen=True, kw_only=True, tag="mass-cancel"):
+    """FIX OrderMassCancelRequest (35=q): every open order of `account`, of one `symbol` unless that is empty."""
+
+    cl_ord_id: str = msgspec.field(name="ClOrdID")
+    account: str
+    token: Token
+    symbol: str = ""
+
+
+Quirk = Literal[
+    "FILL_BEFORE_ACK",
+    "FILL_AFTER_CANCEL",
+    "LATE_STATUS",
+    "DUPLICATE_EXEC_ID",
+    "CORRECT",
+    "BUST",
+    "OVERFILL",
+    "RESEND",
+    "HIDE_FILLS",
+    "NO_ANSWER",
+    "FORGET",
+    "KEEP",
+    "TWO_ORDERS",
+    "REST",
+]
+"""How the venue can be told to treat one order; see `demo/venue_quirks.py`."""
+
+
+class Instruct(VenueLine, frozen=True, kw_only=True, tag="instruct"):
+    """Treat the order of this ClOrdID, when it comes, in this way and no other. Answered by `Instructed`."""
+
+    cl_ord_id: str = msgspec.field(name="ClOrdID")
+    quirk: Quirk
+
+
 class OrderQuery(VenueLine, frozen=True, kw_only=True, tag="query"):
     """FIX OrderStatusRequest (35=H): everything about one ClOrdID. The answer is authoritative."""
 
     query_id: str
     cl_ord_id: str = msgspec.field(name="ClOrdID")
+
+
+class CancelAllAfter(VenueLine, frozen=True, kw_only=True, tag="cancel-all-after"):
+    """Cancel every open order of the account after so long, unless told again; 0 disarms. Needs no logon."""
+
+    query_id: str
+    account: str
+    after_ms: int
+
+
+class TimerSet(VenueLine, frozen=True, kw_only=True, tag="timer-set"):
+    """The account's timer is armed with this time, or disarmed with 0."""
+
+    query_id: str
+    after_ms: int
 
 
 class AuditQuery(VenueLine, frozen=True, kw_only=True, tag="audit"):
@@ -70,6 +133,12 @@ class LoggedOn(VenueLine, frozen=True, kw_only=True, tag="logged-on"):
     """The session is open."""
 
     venue: str
+
+
+class Instructed(VenueLine, frozen=True, kw_only=True, tag="instructed"):
+    """The venue will do as it was told."""
+
+    cl_ord_id: str = msgspec.field(name="ClOrdID")
 
 
 class Executed(VenueLine, frozen=True, kw_only=True, tag="executed"):
@@ -118,5 +187,7 @@ class AuditPage(VenueLine, frozen=True, kw_only=True, tag="audit-page"):
     entries: tuple[AuditEntry, ...]
 
 
-VenueRequest = Logon | NewOrder | CancelOrder | OrderQuery | AuditQuery
-VenueAnswer = LoggedOn | Executed | Refused | OrderFound | OrderNotFound | AuditPage
+VenueRequest = (
+    Logon | NewOrder | CancelOrder | ReplaceOrder | MassCancel | OrderQuery | AuditQuery | Instruct | CancelAllAfter
+)
+VenueAnswer = LoggedOn | Instructed | Executed | Refused | OrderFound | OrderNotFound | AuditPage | TimerSet

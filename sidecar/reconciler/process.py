@@ -12,22 +12,25 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import structlog
 
 from sidecar import __version__
-from sidecar.broker.dead_letters import dead_letter
+from sidecar.broker.dead_letters import REDRIVEN_BY, dead_letter
 from sidecar.broker.examination import Examination
 from sidecar.broker.interface import Broker, BrokerAway, Delivery, Outgoing, Subscription
 from sidecar.broker.roundtrip import Roundtrip
-from sidecar.broker.topology import ORDERS, QUEUES, RECONCILER_QUEUE, QueueSpec, reply_queue
+from sidecar.broker.topology import ORDERS, QUEUES, RECONCILER_QUEUE, QueueSpec, reply_queue, roundtrip_key
 from sidecar.config.models import Settings
 from sidecar.messages.base import Message, message_type
-from sidecar.messages.codec import Malformed, decode, encode
+from sidecar.messages.codec import WRONG_SENDER, Malformed, decode, encode
 from sidecar.messages.orders import Absence, DropCopy, Evidence, EvidenceWanted, ExecutionReport
-from sidecar.reconciler.adapter import NoAnswer, VenueAdapter
-from sidecar.reconciler.simulated import SimulatedVenue
+from sidecar.messages.reconcile import ReconcilerAlive
+from sidecar.reconciler.adapter import NoAnswer, Wanted
+from sidecar.reconciler.checks import Checks
+from sidecar.reconciler.timer import DISARM_S, TimerKeeper
+from sidecar.reconciler.venues import adapters
 from sidecar.telemetry.endpoint import HealthEndpoint
 from sidecar.telemetry.lag import sample_loop_lag
 from sidecar.telemetry.metrics import ReconcilerMetrics
@@ -36,6 +39,8 @@ PREFETCH: Final = 500
 """Deliveries under way at once; also the most questions that can wait."""
 QUERIES_MAX: Final = 16
 """Questions put to venues at the same time. Higher loads the venue."""
+ALIVE_EVERY_S: Final = 2.0
+"""Between two signs of life."""
 REQUEUE_AFTER_S: Final = 0.5
 """Pause before an unconfirmed delivery is taken up again, so that an absent broker is not asked in a tight loop."""
 
@@ -49,16 +54,26 @@ class Reconciler:
         self._settings = settings
         self._broker = broker
         self._id = settings.reconciler.id
-        self._venues = _adapters(settings)
+        self._venues = adapters(settings.venues, settings.reconciler)
+        self._checks = {
+            name: Checks(self._id, name, settings.venues[name], adapter, self._carry)
+            for name, adapter in self._venues.items()
+        }
+        self._timers = {
+            name: TimerKeeper(name, adapter, settings.venues[name].cancel_after_s)
+            for name, adapter in self._venues.items()
+            if settings.venues[name].cancel_after_s and "timer" in adapter.offers
+        }
+        self._senders = settings.security.senders()
         self._metrics = ReconcilerMetrics(__version__)
         self._metrics.broker_connected.set_function(lambda: not broker.trouble)
         self._examination = examination or Examination()
         self._metrics.broker.counters = lambda: asdict(broker.counters)
         self._metrics.broker.findings = lambda: self._examination.counts
-        run = uuid.uuid4().hex[:12]
-        key = f"roundtrip.{self._id}.{run}"
+        self._run = run = uuid.uuid4().hex[:12]
         # Bound to an exchange that it writes to anyway: its role may not publish to queues by their names.
-        self._own = replace(reply_queue(self._id, run), bindings=((ORDERS, key),))
+        key = roundtrip_key(broker.user, run)
+        self._own = replace(reply_queue(f"reconciler-{broker.user}", run), bindings=((ORDERS, key),))
         self._roundtrip = Roundtrip(broker, self._id, exchange=ORDERS, routing_key=key, what="the reconciler's link")
         self._deliveries: deque[Delivery] = deque()
         self._arrived = asyncio.Event()
@@ -83,7 +98,10 @@ class Reconciler:
             asyncio.create_task(sample_loop_lag(self._metrics.loop_lag_seconds.observe), name="loop-lag"),
             asyncio.create_task(self._examination.run(), name="broker-examination"),
             asyncio.create_task(self._roundtrip.run(), name="roundtrip"),
+            asyncio.create_task(self._live(), name="alive"),
+            *(asyncio.create_task(each.run(), name=f"checks-{name}") for name, each in self._checks.items()),
         ]
+        keeping = [asyncio.create_task(each.run(), name=f"timer-{name}") for name, each in self._timers.items()]
         try:
             telemetry = self._settings.telemetry
             if telemetry.port is not None:
@@ -92,8 +110,9 @@ class Reconciler:
             await self._broker.start()
             _log.info("reconciler runs", reconciler=self._id, venues=sorted(self._venues))
             await self._stopping.wait()
+            await self._disarm(keeping)
         finally:
-            tasks += self._asking.values()
+            tasks += [*self._asking.values(), *keeping]
             for each in tasks:
                 each.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -106,8 +125,44 @@ class Reconciler:
         """End `run`; what was not acknowledged comes again, here or elsewhere."""
         self._stopping.set()
 
+    async def _disarm(self, keeping: list[asyncio.Task[None]]) -> None:
+        """A planned stop disarms the venues' timers; any other end leaves them armed, and the venues cancel."""
+        for each in self._timers.values():
+            each.stop()
+        if keeping:
+            _, late = await asyncio.wait(keeping, timeout=DISARM_S)
+            for armed in late:
+                _log.error("stopping with a venue's timer armed: it will cancel the orders", timer=armed.get_name())
+
+    async def _live(self) -> NoReturn:
+        """Say that we live, and how the venues stand; whoever misses this message hears the next one."""
+        while True:
+            checks = tuple(each.state(self._trouble(name)) for name, each in sorted(self._checks.items()))
+            with contextlib.suppress(BrokerAway):
+                self._broker.post(
+                    replace(
+                        self._outgoing(ReconcilerAlive(reconciler=self._id, run=self._run, venues=checks)),
+                        persistent=False,
+                        expiration_ms=int(ALIVE_EVERY_S * 1000),
+                    )
+                )
+            await asyncio.sleep(ALIVE_EVERY_S)
+
+    def _trouble(self, venue: str) -> str:
+        """What is wrong with a venue beside its checks."""
+        timer = self._timers.get(venue)
+        return self._silent.get(venue, "") or (timer.trouble if timer is not None else "")
+
+    async def _carry(self, message: Message) -> None:
+        """Hand over what a check found, confirmed. Raises BrokerError."""
+        await self._broker.publish(self._outgoing(message))
+        if isinstance(message, Evidence):
+            self._metrics.evidence.inc(message.source)
+
     def _health(self) -> tuple[bool, tuple[str, ...], dict[str, Any]]:
         reasons = [f"venue {venue} gives no answer: {why}" for venue, why in sorted(self._silent.items())]
+        reasons += [f"venue {name}: {each.trouble}" for name, each in sorted(self._checks.items()) if each.trouble]
+        reasons += [f"venue {name}: {each.trouble}" for name, each in sorted(self._timers.items()) if each.trouble]
         if self._broker.trouble:
             reasons.append(self._broker.trouble)
         elif self._roundtrip.trouble:
@@ -131,6 +186,8 @@ class Reconciler:
 
     def _take_up(self, delivery: Delivery) -> None:
         message = decode(delivery.body, delivery.type, app_id=delivery.app_id, user_id=delivery.user_id)
+        if not isinstance(message, Malformed):
+            message = self._sender_problem(message, delivery) or message
         match message:
             case DropCopy(venue=venue, report=report) if report.venue == venue:
                 self._hand_over(delivery, [Evidence(reconciler=self._id, source="drop_copy", report=report)])
@@ -143,6 +200,12 @@ class Reconciler:
             case _:
                 self._refuse(delivery, Malformed("unknown-type", f"{delivery.type} is not for the reconciler"))
 
+    def _sender_problem(self, message: Message, delivery: Delivery) -> Malformed | None:
+        redriven = REDRIVEN_BY in delivery.headers
+        user, own = delivery.user_id or "", self._broker.user
+        problem = self._senders.problem(message, user=user, own=own, redriven=redriven)
+        return Malformed(WRONG_SENDER, problem) if problem else None
+
     def _hand_over(self, delivery: Delivery, messages: Sequence[Evidence | Absence]) -> None:
         def confirmed() -> None:
             for each in messages:
@@ -153,6 +216,8 @@ class Reconciler:
 
     def _refuse(self, delivery: Delivery, why: Malformed) -> None:
         self._metrics.dead_letters.inc(why.code)
+        if why.code == WRONG_SENDER:
+            self._metrics.senders_refused.inc()
         _log.warning("dead letter", code=why.code, why=why.text, type=delivery.type[:80])
         self._send(delivery, [dead_letter(delivery, why.code, why.text)], lambda: None)
 
@@ -219,12 +284,7 @@ class Reconciler:
         venue = self._venues.get(wanted.venue)
         if venue is None:
             raise NoAnswer(f"venue {wanted.venue!r} is not configured here: add [venues.{wanted.venue}]")
-        return await venue.query(wanted.cl_ord_id)
-
-
-def _adapters(settings: Settings) -> dict[str, VenueAdapter]:
-    timeout_s = settings.reconciler.query_timeout_ms / 1000
-    return {name: SimulatedVenue(each.address, timeout_s) for name, each in settings.venues.items()}
+        return await venue.query(Wanted(wanted.cl_ord_id, wanted.symbol, wanted.order_id))
 
 
 def _queue() -> QueueSpec:

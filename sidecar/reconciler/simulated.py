@@ -11,18 +11,27 @@ from typing import Final
 import msgspec
 
 from sidecar.messages.orders import ExecutionReport
-from sidecar.messages.venue import VENUE_LINE_BYTES_MAX, OrderFound, OrderNotFound, OrderQuery, VenueAnswer
-from sidecar.reconciler.adapter import NoAnswer
+from sidecar.messages.venue import (
+    VENUE_LINE_BYTES_MAX,
+    CancelAllAfter,
+    OrderFound,
+    OrderNotFound,
+    OrderQuery,
+    TimerSet,
+    VenueAnswer,
+)
+from sidecar.reconciler.adapter import NoAnswer, Offer, Unoffered, Wanted
 
-Answer = OrderFound | OrderNotFound
+Answer = OrderFound | OrderNotFound | TimerSet
 
 _ANSWER: Final = msgspec.json.Decoder(VenueAnswer)
 
 
-class SimulatedVenue:
+class SimulatedVenue(Unoffered):
     """Asks the simulated venue at `address` (host:port); each question takes at most `timeout_s`."""
 
-    def __init__(self, address: str, timeout_s: float) -> None:
+    def __init__(self, address: str, timeout_s: float, *, account: str = "") -> None:
+        self.account = account
         self._host, _, self._port = address.rpartition(":")
         self._timeout_s = timeout_s
         self._writer: asyncio.StreamWriter | None = None
@@ -30,25 +39,43 @@ class SimulatedVenue:
         self._connecting = asyncio.Lock()
         self._waiting: dict[str, asyncio.Future[Answer]] = {}
 
-    async def query(self, cl_ord_id: str) -> tuple[ExecutionReport, ...] | None:
+    @property
+    def offers(self) -> frozenset[Offer]:
+        """Targeted questions, and a timer."""
+        return frozenset({"query", "timer"})
+
+    async def query(self, wanted: Wanted) -> tuple[ExecutionReport, ...] | None:
         """See `VenueAdapter`."""
-        query_id = uuid.uuid4().hex
+        cl_ord_id = wanted.cl_ord_id
+        answer = await self._ask(OrderQuery(query_id=uuid.uuid4().hex, cl_ord_id=cl_ord_id))
+        if isinstance(answer, TimerSet) or answer.cl_ord_id != cl_ord_id:
+            raise NoAnswer(f"asked for {cl_ord_id}, answered for something else: {answer}")
+        return answer.reports if isinstance(answer, OrderFound) else None
+
+    async def arm_timer(self, after_ms: int) -> None:
+        """See `VenueAdapter`."""
+        asked = CancelAllAfter(query_id=uuid.uuid4().hex, account=self.account, after_ms=after_ms)
+        answer = await self._ask(asked)
+        if not isinstance(answer, TimerSet) or answer.after_ms != after_ms:
+            raise NoAnswer(f"the timer was not set: {answer}")
+
+    async def _ask(self, question: OrderQuery | CancelAllAfter) -> Answer:
         waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting[query_id] = waiting
+        self._waiting[question.query_id] = waiting
         try:
             async with asyncio.timeout(self._timeout_s):
                 writer = await self._connected()
-                writer.write(msgspec.json.encode(OrderQuery(query_id=query_id, cl_ord_id=cl_ord_id)) + b"\n")
-                answer = await waiting
+                writer.write(msgspec.json.encode(question) + b"\n")
+                return await waiting
         except TimeoutError as error:
             raise NoAnswer(f"no answer within {self._timeout_s:g} s") from error
         except (OSError, ValueError) as error:
             raise NoAnswer(str(error) or type(error).__name__) from error
         finally:
-            del self._waiting[query_id]
-        if answer.cl_ord_id != cl_ord_id:
-            raise NoAnswer(f"asked for {cl_ord_id}, answered for {answer.cl_ord_id}")
-        return answer.reports if isinstance(answer, OrderFound) else None
+            del self._waiting[question.query_id]
+
+    def forget(self) -> None:
+        """Nothing is remembered."""
 
     async def close(self) -> None:
         """Close the connection; what waits for an answer gets NoAnswer."""

@@ -5,7 +5,8 @@ repeated, reordered and late. The stream keeps each author's order and is read b
 not modelled, so an author knows only what it has read. The arbiters' queue is read by one active consumer. Links may be
 cut, wholly or in one direction; publishers may be blocked (an alarm), and what they publish then waits, and is
 delivered late or not at all; an arbiter's consumer of the stream may hang until it subscribes again; a restarted
-broker keeps the stream and drops all links and what was on the way.
+broker keeps the streams and drops all links and what was on the way. Of the snapshots the newest is not always found
+whole: then it is the one before, or none.
 It must not know why any of this happens: `faults.py` does.
 """
 
@@ -16,14 +17,18 @@ from math import log
 from typing import Any
 
 from sidecar.core.log import Verdict
-from sidecar.core.outputs import Append
+from sidecar.core.outputs import Append, Origin
 from sidecar.core.state import State
 from sidecar.core.timing import MS
 from sidecar.messages.base import Message
 from sidecar.messages.control import Probe
 from sidecar.messages.journal import Record
+from sidecar.messages.orders import EvidenceWanted
+from sidecar.simulator.arbiter_host import ArbiterHost
 from sidecar.simulator.clocks import Agenda, S
-from sidecar.simulator.hosts import ArbiterHost, Host, SidecarHost
+from sidecar.simulator.hosts import Host
+from sidecar.simulator.shelf import Stored
+from sidecar.simulator.sidecar_host import SidecarHost
 
 REPAIR_NS = 100 * MS
 """How soon an author whose link is back appends again what it has not read."""
@@ -34,6 +39,8 @@ BODY = 1 - TAIL
 """Delays are exponential with this mean; one in a hundred is anything up to the tail's length."""
 LAG_NS = 5 * S
 BLOCKED_MAX = 10_000
+NO_SNAPSHOT, OLDER_SNAPSHOT = 0.2, 0.4
+"""Of so many starts of an arbiter none of the snapshots is found, or only the one before the newest."""
 
 
 class Broker:
@@ -48,6 +55,7 @@ class Broker:
         to_operator: Callable[[Message], None],
     ) -> None:
         self.journal: list[Append] = []
+        self.snapshots: list[Stored] = []
         self.truth = State()
         self.consumers: list[str] = []
         self.cut: set[str] = set()
@@ -55,6 +63,7 @@ class Broker:
         self.lagging: set[str] = set()
         self.hung: set[str] = set()
         self.alarmed = False
+        self.on_wanted: Callable[[EvidenceWanted], None] = lambda wanted: None
         self.sidecars: Mapping[str, SidecarHost] = {}
         self.arbiters: Mapping[str, ArbiterHost] = {}
         self._agenda = agenda
@@ -68,14 +77,24 @@ class Broker:
         self._last_append_ns: dict[str, int] = {}
         self._reading: set[str] = set()
         self._repairing: set[str] = set()
-        self._unsettled: dict[str, list[Message]] = {}
+        self._unsettled: dict[str, list[tuple[Message, Origin]]] = {}
+        self._deliveries = 0
 
     # --- what processes do ---
 
     def to_arbiters(self, message: Message, sender: str) -> None:
         """To every arbiter's own queue."""
-        for arbiter in self.arbiters.values():
-            self._send(sender, arbiter, arbiter.hear, message)
+        if self.alarmed or self.cut or self.deaf:
+            for arbiter in self.arbiters.values():
+                self._send(sender, arbiter, arbiter.hear, message)
+            return
+        after, random, loss, twice = self._agenda.after, self._random, self._loss, self._twice
+        for arbiter in self.arbiters.values():  # As `_send` does; this is where most messages pass.
+            roll = random()
+            if roll >= loss:
+                after(self.delay_ns(), self._arrive, arbiter, arbiter.life, self._era, arbiter.hear, message)
+                if roll > twice:
+                    after(self.delay_ns(), self._arrive, arbiter, arbiter.life, self._era, arbiter.hear, message)
 
     def to_itself(self, message: Message, sender: str) -> None:
         """From an arbiter to its own queue."""
@@ -97,6 +116,11 @@ class Broker:
         """The answer to an operator's request; it counts from the moment in which it is sent."""
         self._to_operator(message)
 
+    def to_reconciler(self, message: EvidenceWanted, sender: str) -> None:
+        """Into the reconciler's own queue, which it reads sooner or later; an event may be lost on the way there."""
+        if sender not in self.cut and not self.alarmed and self._random() >= self._loss:
+            self._agenda.after(self.delay_ns(), self.on_wanted, message)
+
     def append(self, append: Append, sender: str) -> None:
         """Append, in the author's order; once its link is back a cut-off author appends all that it has not read."""
         if not self.arbiters[sender].alive or sender in self._repairing:
@@ -112,14 +136,24 @@ class Broker:
     def ask_nominee(self, sender: str) -> None:
         """A probe into the arbiters' queue."""
         if sender not in self.cut:
-            self.put(Probe(arbiter=sender))
+            self.put(Probe(arbiter=sender), sender)
 
-    def put(self, message: Message) -> None:
-        """Into the arbiters' queue, to whoever is its active consumer by then."""
-        if self.alarmed:
-            self._block(self.put, message)
-        else:
-            self._agenda.after(self.delay_ns(), self._take, message)
+    def put(self, message: Message, user: str, reply_to: str = "") -> None:
+        """Into the arbiters' queue, to whoever is its active consumer by then. A host without a link sends nothing."""
+        if user not in self.cut:
+            self._deliveries += 1
+            self._enqueue(message, Origin(user=user, reply_to=reply_to, handle=self._deliveries))
+
+    def store(self, stored: Stored, sender: str) -> None:
+        """A snapshot is written, or lost with the link; the next one comes."""
+        if sender not in self.cut and not self.alarmed:
+            self._agenda.after(self.delay_ns(), self.snapshots.append, stored)
+
+    def newest_snapshot(self) -> Stored | None:
+        """The newest that is whole, the one before, or none."""
+        roll = self._random()
+        whole = self.snapshots[:-1] if roll < OLDER_SNAPSHOT else self.snapshots
+        return whole[-1] if whole and roll >= NO_SNAPSHOT else None
 
     # --- what happens to it ---
 
@@ -148,8 +182,8 @@ class Broker:
         """A consumer of the arbiters' queue is gone: what it did not settle, because it was stopped, is another's."""
         if name in self.consumers:
             self.consumers.remove(name)
-        for message in self._unsettled.pop(name, ()):
-            self.put(message)
+        for message, origin in self._unsettled.pop(name, ()):
+            self._enqueue(message, origin)
 
     def restarted(self) -> None:
         """What was on its way through exclusive queues is lost; what was being appended is, or is not."""
@@ -188,6 +222,12 @@ class Broker:
 
     # --- inside ---
 
+    def _enqueue(self, message: Message, origin: Origin) -> None:
+        if self.alarmed:
+            self._block(self._enqueue, message, origin)
+        else:
+            self._agenda.after(self.delay_ns(), self._take, message, origin)
+
     def _send(self, sender: str, to: Host, arrive: Callable[[Any], None], message: Message) -> None:
         if self.alarmed:
             self._block(self._send, sender, to, arrive, message)
@@ -211,18 +251,18 @@ class Broker:
         if len(self._blocked) < BLOCKED_MAX:
             self._blocked.append((event, arguments))
 
-    def _take(self, message: Message) -> None:
+    def _take(self, message: Message, origin: Origin) -> None:
         active = next((each for each in self.consumers if each not in self.cut), None)
         if active is not None:
             arbiter = self.arbiters[active]
             if arbiter.stopped:
-                self._unsettled.setdefault(active, []).append(message)
-            arbiter.run(self._taken, arbiter, message)
+                self._unsettled.setdefault(active, []).append((message, origin))
+            arbiter.run(self._taken, arbiter, message, origin)
 
-    def _taken(self, arbiter: ArbiterHost, message: Message) -> None:
+    def _taken(self, arbiter: ArbiterHost, message: Message, origin: Origin) -> None:
         """It handles what was delivered to it, even if that was delivered to another meanwhile."""
         self._unsettled.pop(arbiter.name, None)
-        arbiter.take(message)
+        arbiter.take(message, origin)
 
     def _append_now(self, append: Append, sender: str) -> None:
         at_ns = max(self._agenda.now_ns + self.delay_ns(), self._last_append_ns.get(sender, 0) + 1)

@@ -36,6 +36,8 @@ class Outcome:
     failover_ms: tuple[float, ...]
     no_holder_ns: int
     violations: tuple[Violation, ...]
+    halts: int = 0
+    orders: int = 0
 
 
 @dataclass(slots=True)
@@ -43,12 +45,15 @@ class Report:
     """What a campaign saw. `violations` carry the seed that shows each again.
 
     `failover_times_ms` run from a holder's last sign of life (its last page, or its release) to the next holder's open
-    gate, in true time; `no_holder_seconds` are summed over slots. Both leave out what a halt closed.
+    gate, in true time; `no_holder_seconds` are summed over slots. A holder under a halt is a holder: its cancels pass.
+    `orders` were granted.
     """
 
     hours: float = 0.0
     runs: int = 0
     faults: int = 0
+    halts: int = 0
+    orders: int = 0
     failovers: int = 0
     failovers_by_cause: dict[str, int] = field(default_factory=dict)
     failover_times_ms: list[float] = field(default_factory=list)
@@ -60,6 +65,8 @@ class Report:
         self.runs += 1
         self.hours += seconds / HOUR_S
         self.faults += outcome.faults
+        self.halts += outcome.halts
+        self.orders += outcome.orders
         self.failovers += sum(outcome.failovers.values())
         self.failovers_by_cause = dict(sorted((Counter(self.failovers_by_cause) + Counter(outcome.failovers)).items()))
         self.failover_times_ms.extend(outcome.failover_ms)
@@ -93,6 +100,8 @@ def play(scenario: Scenario, seed: int) -> Outcome:
         failover_ms=tuple(referee.failover_ms),
         no_holder_ns=referee.no_holder_ns,
         violations=tuple(referee.violations),
+        halts=world.faults.operators.halted,
+        orders=len(world.ledger.granted),
     )
 
 

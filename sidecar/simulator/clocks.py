@@ -16,16 +16,16 @@ class HostClock:
     """A host's CLOCK_BOOTTIME: `offset_ns` at true time 0, running `error_ppm` fast (or slow, if negative)."""
 
     def __init__(self, offset_ns: int, error_ppm: int) -> None:
-        self._offset_ns = offset_ns
-        self._parts = PPM + error_ppm
+        self.offset_ns = offset_ns
+        self.parts = PPM + error_ppm
 
     def local_ns(self, true_ns: int) -> int:
         """What this host reads at true time `true_ns`."""
-        return self._offset_ns + true_ns * self._parts // PPM
+        return self.offset_ns + true_ns * self.parts // PPM
 
     def true_ns(self, local_ns: int) -> int:
         """The last true time at which this host reads less than `local_ns`, rounded up."""
-        return -(-(local_ns - self._offset_ns) * PPM // self._parts)
+        return -(-(local_ns - self.offset_ns) * PPM // self.parts)
 
 
 class Agenda:
@@ -33,10 +33,10 @@ class Agenda:
 
     def __init__(self) -> None:
         self.now_ns = 0
-        self._events: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._events: list[tuple[int, int, Callable[..., object], tuple[Any, ...]]] = []
         self._added = 0
 
-    def after(self, delay_ns: int, event: Callable[..., None], *arguments: Any) -> None:
+    def after(self, delay_ns: int, event: Callable[..., object], *arguments: Any) -> None:
         """Let `event(*arguments)` happen `delay_ns`, at least 0, from now."""
         self._added += 1
         heappush(self._events, (self.now_ns + delay_ns, self._added, event, arguments))

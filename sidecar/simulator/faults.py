@@ -6,8 +6,9 @@ follows from it: the cores answer, and the referee judges.
 | kind       | what happens                                                                                     |
 |------------|--------------------------------------------------------------------------------------------------|
 | component  | the component dies; its sidecar notices; a new run starts later                                  |
-| sidecar    | kill -9 of a sidecar; a new one starts later                                                     |
-| arbiter    | kill -9 of an arbiter; `takeover`: of the one that leads                                         |
+| sidecar    | kill -9 of a sidecar; a new one starts later, now and then with an unreadable memory of halts    |
+| arbiter    | kill -9 of an arbiter; `takeover`: of the one that leads. The next run of it stands on the       |
+|            | newest snapshot, the one before, or none                                                         |
 | stop       | SIGSTOP of a sidecar or arbiter, SIGCONT later; `nap`: of the leader, not for long. Half of the  |
 |            | arbiters keep their place at the arbiters' queue and what was delivered to them; the others lose |
 |            | both half-way, as when the broker misses their AMQP heartbeats                                   |
@@ -24,43 +25,48 @@ follows from it: the cores answer, and the referee judges.
 | blocked    | an alarm: everything published waits, and then goes on, or half of it fails                      |
 | restart    | the broker restarts: all links down, exclusive queues gone, appends under way stored or not      |
 | switchover | an operator moves a group                                                                        |
-| halt       | an operator halts everything, and lifts it later                                                 |
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from sidecar.core.outputs import Append, Reply
-from sidecar.core.sidecar import Publish, WritePage
+from sidecar.core.outputs import Append, Broadcast, Reply, TakeSnapshot
+from sidecar.core.sidecar import Accept, Publish, SaveControl, WritePage
 from sidecar.core.timing import MS, Timing
-from sidecar.messages.base import Message
-from sidecar.messages.control import FailoverRequest, Halt, Probe, ResumeRequest, TradingState
+from sidecar.messages.control import Probe
+from sidecar.simulator.arbiter_host import ArbiterHost
 from sidecar.simulator.broker import Broker
 from sidecar.simulator.clocks import Agenda, S
-from sidecar.simulator.hosts import ArbiterHost, Host, SidecarHost
+from sidecar.simulator.hosts import Host
+from sidecar.simulator.latches import Latches
+from sidecar.simulator.operators import LONGEST_NS, OPERATOR, SHORTEST_NS, Operators
+from sidecar.simulator.sidecar_host import SidecarHost
 
 KINDS = (
     *("component", "component", "sidecar", "arbiter", "takeover", "stop", "stop", "nap", "cut", "deaf", "deaf", "mute"),
-    *("pause at", "pause at", "crash at", "lag", "handover", "blocked", "restart", "switchover", "halt"),
+    *("pause at", "pause at", "crash at", "lag", "handover", "blocked", "restart", "switchover"),
     *("unheard", "unready", "hung", "wall"),
 )
 EDGES: tuple[tuple[str, type, bool], ...] = (
     ("between a heartbeat's time and its sending, or a closed page and the release", Publish, False),
     ("between receiving a lease and writing the page", WritePage, False),
     ("after writing the page", WritePage, True),
+    ("between closing the page and saving a halt", SaveControl, False),
+    ("between saving a halt and acknowledging it", Accept, False),
     ("between deciding and appending", Append, False),
     ("between appending and reading back", Append, True),
     ("between reading back and sending", Reply, False),
     ("after sending", Reply, True),
+    ("between reading back and telling all sidecars", Broadcast, False),
+    ("after taking a snapshot", TakeSnapshot, True),
 )
-"""Where a process may be stopped or killed: in words, the output, whether after it. The first three are a sidecar's."""
-SIDECAR_EDGES = 3
-ASK_AGAIN_NS = 500 * MS
-SHORTEST_NS, LONGEST_NS = 50 * MS, 6 * S
+"""Where a process may be stopped or killed: in words, the output, whether after it. The first five are a sidecar's."""
+SIDECAR_EDGES = 5
+UNREADABLE = 0.2
+"""Of so many killed sidecars the memory of halts cannot be read again."""
 RECONNECT_NS = 1 * S
 WALL_NS = 86_400 * S
 """How far a CLOCK_REALTIME may jump, either way: much further than anything is remembered by its age."""
-OPERATOR = "operator"
 
 
 class Faults:
@@ -72,7 +78,8 @@ class Faults:
         dice: random.Random,
         broker: Broker,
         timing: Timing,
-        groups: tuple[str, ...],
+        latches: Latches,
+        groups: Mapping[str, str],
         say: Callable[[str], None],
     ) -> None:
         self.happened: list[tuple[int, str]] = []
@@ -80,64 +87,74 @@ class Faults:
         self._dice = dice
         self._broker = broker
         self._timing = timing
-        self._groups = groups
         self._say = say
+        self.operators = Operators(agenda, dice, broker, latches, groups, say)
 
     def schedule(self, count: int, from_ns: int, until_ns: int) -> None:
         """Spread `count` faults evenly at random."""
         for at_ns in sorted(self._dice.randrange(from_ns, until_ns) for _ in range(count)):
             self._agenda.after(at_ns, self.happen, self._dice.choice(KINDS))
 
+    def note(self, kind: str, who: str, lasting_ns: int) -> None:
+        """Something happens to somebody, for so long; 0 is at once."""
+        text = f"{kind} {who}" + (f" for {lasting_ns // MS} ms" if lasting_ns else "")
+        self.happened.append((self._agenda.now_ns, text))
+        self._say(f"fault  {text}")
+
     def happen(self, kind: str) -> None:
         """One fault of this kind, now; to whom and for how long say the dice."""
         dice = self._dice
         sidecar = dice.choice(list(self._broker.sidecars.values()))
-        arbiter = self._leader() if kind in ("takeover", "nap") else dice.choice(list(self._broker.arbiters.values()))
+        arbiter = self.leader() if kind in ("takeover", "nap") else dice.choice(list(self._broker.arbiters.values()))
         either: Host = dice.choice((sidecar, arbiter))
         lasting_ns = dice.randrange(SHORTEST_NS, LONGEST_NS)
         match kind:
             case "component":
-                self._note(kind, sidecar.name, lasting_ns)
+                self.note(kind, sidecar.name, lasting_ns)
                 sidecar.run(sidecar.detach)
                 self._agenda.after(lasting_ns, sidecar.run, sidecar.come_up)
             case "sidecar":
-                self._kill(sidecar, lasting_ns, kind)
+                self.kill(sidecar, lasting_ns, kind)
             case "arbiter" | "takeover":
-                self._kill(arbiter, lasting_ns, kind)
+                self.kill(arbiter, lasting_ns, kind)
             case "stop":
-                self._stop(either, lasting_ns, kind)
+                self.stop(either, lasting_ns, kind)
             case "nap":
-                self._stop(arbiter, lasting_ns // 4, kind)
+                self.stop(arbiter, lasting_ns // 4, kind)
             case "cut":
-                self._note(kind, either.name, lasting_ns)
+                self.note(kind, either.name, lasting_ns)
                 self._cut_off(either, lasting_ns)
             case "deaf" | "mute" | "unheard":
                 self._deafen_some(kind, sidecar, arbiter, lasting_ns)
             case "unready":
-                self._note(kind, sidecar.name, lasting_ns)
+                self.note(kind, sidecar.name, lasting_ns)
                 sidecar.run(sidecar.say_ready, False)
                 self._agenda.after(lasting_ns, sidecar.run, sidecar.say_ready, True)
             case "pause at" | "crash at":
                 self._arm(kind, sidecar, arbiter, lasting_ns)
             case "lag":
-                self._note(kind, arbiter.name, lasting_ns)
+                self.note(kind, arbiter.name, lasting_ns)
                 self._broker.lagging.add(arbiter.name)
                 self._agenda.after(lasting_ns, self._broker.lagging.discard, arbiter.name)
             case "hung":
-                self._note(kind, arbiter.name, lasting_ns)
+                self.note(kind, arbiter.name, lasting_ns)
                 self._broker.hung.add(arbiter.name)
                 self._agenda.after(lasting_ns, self._broker.subscribe, arbiter.name)
             case "wall":
                 arbiter.wall_ahead_ns = dice.randrange(-WALL_NS, WALL_NS)
-                self._note(f"{kind} by {arbiter.wall_ahead_ns // S} s", arbiter.name, 0)
+                self.note(f"{kind} by {arbiter.wall_ahead_ns // S} s", arbiter.name, 0)
             case "blocked":
-                self._note(kind, "all publishers", lasting_ns)
+                self.note(kind, "all publishers", lasting_ns)
                 self._broker.alarmed = True
                 self._agenda.after(lasting_ns, self._broker.unblock, dice.choice((0.5, 1.0)))
             case "restart":
                 self._restart_broker(lasting_ns // 2)
+            case "handover":
+                self.note(kind, "the arbiters' queue", 0)
+                self._broker.move_last(self._broker.consumers[0] if self._broker.consumers else "")
+                self._broker.put(Probe(arbiter=""), OPERATOR)
             case _:
-                self._operate(kind, lasting_ns)
+                self.note(kind, self.operators.switch_over(), 0)
 
     def heal(self) -> None:
         """Everything runs and reaches everything."""
@@ -157,21 +174,24 @@ class Faults:
                 arbiter.resume()
             self._restart(arbiter)
             self._broker.pump(arbiter)
+        self.operators.go_on_duty()
 
     def deafen(self, sender: str, receiver: str, lasting_ns: int) -> None:
         """Cut one direction between two processes."""
         self._broker.deaf.add((sender, receiver))
         self._agenda.after(lasting_ns, self._broker.deaf.discard, (sender, receiver))
 
-    # --- processes ---
-
-    def _leader(self) -> ArbiterHost:
+    def leader(self) -> ArbiterHost:
+        """Who leads, as far as it knows itself; anybody when nobody does."""
         arbiters = list(self._broker.arbiters.values())
         return next((each for each in arbiters if each.alive and each.core.leading), arbiters[0])
 
-    def _kill(self, host: Host, lasting_ns: int, kind: str) -> None:
+    # --- processes ---
+
+    def kill(self, host: Host, lasting_ns: int, kind: str) -> None:
+        """kill -9, and a new process later."""
         if host.alive:
-            self._note(kind, host.name, lasting_ns)
+            self.note(kind, host.name, lasting_ns)
             host.crash()
             self._broker.leave(host.name)
             self._agenda.after(lasting_ns, self._restart, host)
@@ -181,16 +201,17 @@ class Faults:
             return
         self._say(f"back   {host.name} starts again")
         if isinstance(host, SidecarHost):
-            host.restart(self._timing)
+            host.restart(self._timing, readable=self._dice.random() >= UNREADABLE)
         elif isinstance(host, ArbiterHost):
             host.restart()
             self._broker.consumers.append(host.name)
             self._broker.subscribe(host.name)
 
-    def _stop(self, host: Host, lasting_ns: int, kind: str) -> None:
+    def stop(self, host: Host, lasting_ns: int, kind: str) -> None:
+        """SIGSTOP, and SIGCONT later."""
         if not host.alive or host.stopped:
             return
-        self._note(kind, host.name, lasting_ns)
+        self.note(kind, host.name, lasting_ns)
         host.stopped = True
         self._agenda.after(lasting_ns, self._resume, host, host.life)
         if isinstance(host, ArbiterHost) and self._dice.random() < 0.5:
@@ -208,10 +229,10 @@ class Faults:
         edge = self._dice.randrange(len(EDGES))
         words, output, after = EDGES[edge]
         host: Host = sidecar if edge < SIDECAR_EDGES else arbiter
-        strike = self._kill if kind == "crash at" else self._stop
+        strike = self.kill if kind == "crash at" else self.stop
         host.trip = (output, lambda: strike(host, lasting_ns, f"{kind.split()[0]} {words}:"))
         host.trip_after = after
-        self._note("trap", f"{host.name} {words}", 0)
+        self.note("trap", f"{host.name} {words}", 0)
 
     # --- links ---
 
@@ -234,48 +255,12 @@ class Faults:
             links = [(sidecar.name, each) for each in self._broker.arbiters]
         else:
             links = [(arbiter.name, each) for each in self._broker.sidecars]
-        self._note(kind, f"{links[0][0]} to {', '.join(to for _, to in links)}", lasting_ns)
+        self.note(kind, f"{links[0][0]} to {', '.join(to for _, to in links)}", lasting_ns)
         for sender, receiver in links:
             self.deafen(sender, receiver, lasting_ns)
 
     def _restart_broker(self, lasting_ns: int) -> None:
-        self._note("restart", "the broker", lasting_ns)
+        self.note("restart", "the broker", lasting_ns)
         self._broker.restarted()
         for host in (*self._broker.sidecars.values(), *self._broker.arbiters.values()):
             self._cut_off(host, lasting_ns + self._dice.randrange(RECONNECT_NS))
-
-    # --- operators ---
-
-    def _operate(self, kind: str, lasting_ns: int) -> None:
-        name = f"{kind}-{len(self.happened)}"
-        if kind == "handover":
-            self._note(kind, "the arbiters' queue", 0)
-            self._broker.move_last(self._broker.consumers[0] if self._broker.consumers else "")
-            self._broker.put(Probe(arbiter=""))
-        elif kind == "switchover":
-            group = self._dice.choice(self._groups)
-            self._note(kind, group, 0)
-            self._broker.put(FailoverRequest(request_id=name, group=group, actor=OPERATOR, reason="a drill"))
-        else:
-            self._note(kind, "everything", lasting_ns)
-            self._halt(name, lasting_ns)
-
-    def _halt(self, name: str, lasting_ns: int) -> None:
-        """On the fast path and through the arbiter, and later lifted."""
-        truth = self._broker.truth
-        halt = Halt(halt_id=name, scopes=("all",), level=TradingState.HALTED, reason="a drill", actor=OPERATOR)
-        resume = ResumeRequest(request_id=name, halt_id=name, actor=OPERATOR, reason="the drill is over")
-        self._broker.to_all_sidecars(halt, OPERATOR)
-        self._ask(halt, lambda: name in truth.halts or name in truth.lifted)
-        self._agenda.after(lasting_ns, self._ask, resume, lambda: name in truth.lifted)
-
-    def _ask(self, message: Message, done: Callable[[], bool]) -> None:
-        """As an operator does: again and again until the journal says it."""
-        if not done():
-            self._broker.put(message)
-            self._agenda.after(ASK_AGAIN_NS, self._ask, message, done)
-
-    def _note(self, kind: str, who: str, lasting_ns: int) -> None:
-        text = f"{kind} {who}" + (f" for {lasting_ns // MS} ms" if lasting_ns else "")
-        self.happened.append((self._agenda.now_ns, text))
-        self._say(f"fault  {text}")

@@ -15,6 +15,8 @@ from prometheus_client.registry import Collector
 
 from sidecar.messages.orders import Phase
 from sidecar.telemetry.broker_figures import BrokerFigures
+from sidecar.telemetry.connections import CUT_CODES
+from sidecar.telemetry.figure_gauges import FigureGauges
 
 Process = Literal["sidecar", "arbiter", "reconciler", "archive", "venue"]
 DEAD_LETTER_CODES: Final = ("not-json", "unknown-type", "too-large", "wrong-field", "wrong-sender")
@@ -84,6 +86,9 @@ class Metrics:
         self.dead_letters = BoundedCounter(
             "sidecar_dead_letters", "Messages refused, by reason code.", "code", DEAD_LETTER_CODES, registry
         )
+        self.senders_refused = Counter(
+            "sidecar_senders_refused", "Messages of users who may not say what they said.", registry=registry
+        )
         self.loop_lag_seconds = Histogram(
             "sidecar_loop_lag_seconds", "How late timers ran.", buckets=_LAG_BUCKETS_S, registry=registry
         )
@@ -103,6 +108,11 @@ class SidecarMetrics(Metrics):
         self.halts_in_force = Gauge("sidecar_halts_in_force", "Latched halts that concern us.", registry=registry)
         self.control_version = Gauge("sidecar_control_version", "Of the control state we hold.", registry=registry)
         self.component_attached = Gauge("sidecar_component_attached", "1 while a session is open.", registry=registry)
+        self.connections_cut = BoundedCounter(
+            "sidecar_connections_cut", "Connections of local peers cut, by reason.", "code", CUT_CODES, registry
+        )
+        self.health_status = Gauge("sidecar_health_status", "0 HEALTHY, 1 DEGRADED, 2 CRITICAL.", registry=registry)
+        self.figures = FigureGauges(registry)
         self.orders = BoundedCounter(
             "sidecar_orders", "Orders of our component, by the phase they entered.", "phase", Phase, registry
         )
@@ -120,6 +130,11 @@ class ArbiterMetrics(Metrics):
             "sidecar_failovers", "Slots that got another holder, by group.", "group", groups, registry
         )
         self.halts_in_force = Gauge("sidecar_halts_in_force", "Halts latched in the journal.", registry=registry)
+        self.measures_incomplete = Gauge(
+            "sidecar_measures_incomplete",
+            "Components that have reported measures of a halt undone.",
+            registry=registry,
+        )
         self.trading_state = Gauge("sidecar_trading_state", "Level of the scope all.", registry=registry)
         self.control_version = Gauge("sidecar_control_version", "Of the journaled control state.", registry=registry)
         self.orders = BoundedCounter("sidecar_orders", "Orders, by the phase they entered.", "phase", Phase, registry)

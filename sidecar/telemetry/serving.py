@@ -7,10 +7,13 @@ below WARNING, and what is still open after the grace period is cut. It must not
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import uvicorn
+
+from sidecar.telemetry.connections import BoundedProtocol, ConnectionLimits
 
 BACKLOG: Final = 128
 STOP_GRACE_S: Final = 1
@@ -36,12 +39,23 @@ class HttpServer:
     """Serves one ASGI application in the loop that started it.
 
     `lifespan` runs the application's own start-up and shutdown hooks. `stop` takes up to `stop_grace_s`, in whole
-    seconds, for responses that are under way.
+    seconds, for responses that are under way. `on_cut` is told the code of each connection that passed a limit.
     """
 
-    def __init__(self, app: Any, listener: socket.socket, *, lifespan: bool = False, stop_grace_s: int = STOP_GRACE_S):
+    def __init__(
+        self,
+        app: Any,
+        listener: socket.socket,
+        *,
+        lifespan: bool = False,
+        stop_grace_s: int = STOP_GRACE_S,
+        limits: ConnectionLimits | None = None,
+        on_cut: Callable[[str], None] = lambda code: None,
+    ):
+        protocol: Any = partial(BoundedProtocol, limits=limits or ConnectionLimits(), on_cut=on_cut)
         config = uvicorn.Config(
             app,
+            http=protocol,
             lifespan="on" if lifespan else "off",
             log_config=None,
             log_level="warning",

@@ -39,11 +39,13 @@ async def test_order_is_granted_under_the_token() -> None:
 
 
 async def test_arbiters_denial_is_passed_on() -> None:
-    """The arbiter's denial reaches the component with its code."""
+    """The arbiter's denial reaches the component with its code and the numbers of the limit."""
     async with world() as here, here.sidecar() as client, client.session() as session:
         await session.until_open(PATIENCE_S)
         here.arbiter.denying = True
-        assert await denial(client, order("c-1")) == "LIMIT"
+        answer = await client.precommit(order("c-1"))
+        assert isinstance(answer, OrderDenied)
+        assert (answer.code, answer.limit) == ("LIMIT", Decimal(1))
 
 
 async def test_no_session_no_question() -> None:

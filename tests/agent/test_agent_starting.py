@@ -12,6 +12,7 @@ from sidecar_world import ARBITER, PATIENCE_S, World, world
 from sidecar.broker.topology import reply_queue
 from sidecar.messages.base import Token
 from sidecar.messages.health import Heartbeat, StartComponent, StartFailed
+from sidecar.messages.measures import MeasuresReport
 
 
 def action(script: str, **fields: Any) -> dict[str, Any]:
@@ -205,3 +206,22 @@ async def test_only_arbiters_may_order_a_start() -> None:
             await order(here, 1)
             assert b"start-component.v1" in (await here.arbiter.buried()).body
             assert not ran.exists()
+
+
+async def test_a_shutdown_ends_what_an_action_started() -> None:
+    """The stop of an emergency shutdown ends a component that its start action keeps running."""
+    async with world() as here:
+        told = fifo(here)
+        script = f"trap '' TERM; echo ran > {told}; exec tail -f /dev/null"
+        measures = {"stop": {"limit_ms": 50}}
+        async with here.sidecar(component=action(script), measures=measures) as client:
+            await startable(here)
+            await order(here, 1)
+            await text(told)
+            async with client.session():
+                await here.arbiter.saw(Heartbeat, lambda each: each.incarnation)
+                here.arbiter.halt(measures=("stop",))
+                report = await here.arbiter.saw(MeasuresReport, lambda each: each.completed)
+                assert report.outcomes[0].text == "the process of its start action was ended"
+            here.arbiter.forget()
+            await startable(here)

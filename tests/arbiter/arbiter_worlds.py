@@ -24,7 +24,8 @@ from sidecar.broker.topology import (
     reply_queue,
 )
 from sidecar.config.groups import GroupSettings
-from sidecar.config.models import ArbiterSettings, SecuritySettings, Settings, TimingSettings
+from sidecar.config.models import ArbiterSettings, Settings, TimingSettings
+from sidecar.config.security import SecuritySettings
 from sidecar.core.ladder import ControlMemory
 from sidecar.core.log import Verdict
 from sidecar.core.sidecar import Publish, Sidecar

@@ -108,7 +108,7 @@ def arrived(beat: Heartbeat) -> Delivery:
         body=encode(beat),
         type=message_type(beat),
         app_id=beat.component,
-        user_id="guest",
+        user_id=beat.component,
         message_id="",
         correlation_id="",
         reply_to="",

@@ -91,10 +91,14 @@ async def test_start_on_a_snapshot(here: tuple[Peer, Often]) -> None:
     """An arbiter that starts reads the snapshot and the rest of the journal, and knows every order and holder."""
     peer, arbiters = here
     first = arbiters.start("arbiter-1")
+    assert not first._snapshots.last().known
     sidecar = await acting(peer)
     await peer.order(intent(sidecar, "order-1"))
     await peer.first(OrderGranted)
     offset = await until_written(peer, sidecar, first)
+    taken = first._snapshots.last()
+    assert (taken.of, taken.known, (taken.offset or 0) >= offset) == ("journal", True, True)
+    assert (taken.age_s or 0) < 60
     await arbiters.kill("arbiter-1")
     second = arbiters.start("arbiter-2")
     term = first._core.state.position.term

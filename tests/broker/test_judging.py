@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from sidecar.broker.export import permissions
 from sidecar.broker.finding import Finding, counts, critical
 from sidecar.broker.judging import judge
 from sidecar.broker.management import Survey, Unseen, management_urls, vhost_of
 from sidecar.broker.rights import judge_rights
 from sidecar.broker.topology import QUEUES, queue_arguments
+from sidecar.broker.users import ROLES, Role, User, user_definitions
 
 V4 = (4, 0)
 NAMES = ("rabbit@a", "rabbit@b", "rabbit@c")
@@ -46,13 +46,20 @@ def queue(name: str, **changes: Any) -> dict[str, Any]:
     return {**well, **changes}
 
 
+def held(role: Role, user: str = "sue", name: str = "exec-a") -> dict[str, Any]:
+    """What the API says of a user that has the rights of a role, and no more."""
+    made = user_definitions([User(user=user, role=role, name=name)])
+    (rights,), topics = made["permissions"], made["topic_permissions"]
+    return {"rights": rights, "topics": topics}
+
+
 def survey(**changes: Any) -> Survey:
     """A broker without fault."""
     well = Survey(
         nodes=[node(each) for each in NAMES],
         queues={each.name: queue(each.name) for each in QUEUES},
         alarms=[],
-        rights=dict(permissions()["arbiter"]),
+        **held("arbiter"),
         tags=["monitoring"],
         guest=False,
     )
@@ -167,18 +174,48 @@ def test_a_node_without_statistics_is_said() -> None:
 
 def rights(seen: Survey, role: Any = "arbiter") -> list[tuple[str, str]]:
     """Level and text of what is said of the user."""
-    return [(each.level, each.text) for each in judge_rights(seen, "sue", role)]
+    return [(each.level, each.text) for each in judge_rights(seen, "sue", role, "exec-a")]
 
 
 def test_the_roles_own_rights_are_right() -> None:
     """A user with the expressions of its role has neither too many nor too few rights."""
-    for role in permissions():
-        assert rights(survey(rights=permissions()[role]), role) == [("ok", "may do what it needs")]
+    for role in ROLES:
+        assert rights(survey(**held(role)), role) == [("ok", "may do what it needs")]
+
+
+def test_anothers_rights_are_wrong() -> None:
+    """The rights of another user of the same role are both too many and too few: they are bound to a name."""
+    for role in ("component", "operator", "reconciler"):
+        found = dict(rights(survey(**held(role, "bob", "exec-b")), role))
+        assert "less than the role" in found["critical"], role
+    found = dict(rights(survey(**held("component", "bob", "exec-b")), "component"))
+    assert "publish heartbeat.exec-a on sidecar.health" in found["critical"]
+
+
+def test_missing_topic_permissions_are_found() -> None:
+    """A component without topic permissions may use every routing key: a warning that names what it could do."""
+    (found,) = rights(survey(**{**held("component"), "topics": []}), "component")
+    assert found[0] == "warning"
+    for each in ("publish heartbeat.somebody-else on sidecar.health", "publish resume on sidecar.commands"):
+        assert each in found[1]
+    unseen = survey(**{**held("component"), "topics": Unseen("refuses the user")})
+    assert rights(unseen, "component") == [("ok", "may do what it needs")]
+
+
+def test_the_default_exchange_is_for_arbiters() -> None:
+    """Whoever else may write to the default exchange can write into the journal, and that is said."""
+    for role in set(ROLES) - {"arbiter"}:
+        mine = held(role)
+        mine["rights"]["write"] = (
+            mine["rights"]["write"].replace("^(", "^(amq\\.default|").replace("^$", "^amq.default$")
+        )
+        ((level, text),) = rights(survey(**mine), role)
+        assert (level, "write amq.default" in text) == ("warning", True)
 
 
 def test_too_few_rights_are_critical() -> None:
     """A right that the role needs and the user lacks is critical and named; no rights at all are the most of it."""
-    ((level, text),) = rights(survey(rights={**permissions()["arbiter"], "write": "^sidecar\\.health$"}))
+    ((level, text),) = rights(survey(rights={**held("arbiter")["rights"], "write": "^sidecar\\.health$"}))
     assert level == "critical"
     assert "write sidecar.journal" in text
     ((level, text),) = rights(survey(rights={}))
@@ -193,8 +230,8 @@ def test_too_many_rights_are_a_warning() -> None:
         ("warning", "it may configure, write, read everything in the virtual host")
     ]
     ours = dict.fromkeys(everything, "^sidecar\\.|^amq.default$")
-    ((level, text),) = rights(survey(rights=ours), "component")
-    assert (level, "write sidecar.commands" in text, "write sidecar.journal" in text) == ("warning", True, True)
+    text = dict(rights(survey(rights=ours), "component"))["warning"]
+    assert ("write amq.default" in text, "write sidecar.journal" in text) == (True, True)
     assert rights(survey(tags=["administrator"])) == [("warning", "is an administrator of the broker")]
     assert [each.subject for each in judge_rights(survey(guest=True), "sue", "arbiter")] == ["user guest"]
 

@@ -16,7 +16,8 @@ from testcontainers.core.container import DockerContainer
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
 from sidecar.broker import admin, export
-from sidecar.broker.topology import EXCHANGES, QUEUES, control_queue, reply_queue
+from sidecar.broker.topology import EXCHANGES, QUEUES, control_queue, heartbeat_queue, reply_queue
+from sidecar.broker.users import ROLES, TOPICS, Role, User, conflicts, rights
 from sidecar.demo.brokers_node import PrivateNode, server_program
 
 FOLDER = Path(__file__).parents[2] / "topology"
@@ -63,10 +64,15 @@ def limits(made: dict[str, Any]) -> list[bool]:
     ("role", "right", "name", "allowed"),
     [
         ("component", "write", "sidecar.health", True),
-        ("component", "write", "sidecar.commands", False),
+        ("component", "write", "sidecar.events", False),
+        ("component", "write", "amq.default", False),
         ("component", "read", "sidecar.arbiter", False),
         ("component", "write", "sidecar.journal", False),
-        ("component", "configure", control_queue("a", "1").name, True),
+        ("component", "configure", control_queue("NAME", "1").name, True),
+        ("component", "configure", control_queue("a", "1").name, False),
+        ("component", "read", reply_queue("NAME", "1").name, True),
+        ("component", "read", reply_queue("a", "1").name, False),
+        ("component", "read", reply_queue("NAME.a", "1").name, False),
         ("component", "configure", "sidecar.control", False),
         ("operator", "write", "sidecar.commands", True),
         ("operator", "write", "sidecar.control", True),
@@ -80,12 +86,79 @@ def limits(made: dict[str, Any]) -> list[bool]:
         ("arbiter", "read", "sidecar.arbiter", True),
         ("reconciler", "write", "sidecar.orders", True),
         ("reconciler", "read", "sidecar.journal", False),
-        ("reconciler", "configure", reply_queue("r", "1").name, True),
+        ("reconciler", "configure", reply_queue("reconciler-NAME", "1").name, True),
+        ("reconciler", "write", "amq.default", False),
+        ("venue", "write", "sidecar.orders", True),
+        ("venue", "read", "sidecar.orders", False),
+        ("monitor", "read", "sidecar.journal", False),
     ],
 )
 def test_roles_may_do_what_they_need(role: str, right: str, name: str, allowed: bool) -> None:
     """Each role's expressions allow what it does and nothing that another role does."""
     assert bool(re.search(export.permissions()[role][right], name)) == allowed
+
+
+@pytest.mark.parametrize(
+    ("role", "exchange", "publishes", "key", "allowed"),
+    [
+        ("component", "sidecar.health", True, "heartbeat.exec-a", True),
+        ("component", "sidecar.health", True, "heartbeat.exec-ab", False),
+        ("component", "sidecar.health", True, "heartbeat.exec-b", False),
+        ("component", "sidecar.orders", True, "intent.exec-a", True),
+        ("component", "sidecar.orders", True, "evidence.exec-a", False),
+        ("component", "sidecar.orders", False, "#", False),
+        ("component", "sidecar.health", False, "heartbeat.#", False),
+        ("component", "sidecar.health", False, "roundtrip.exec-a.0f", True),
+        ("component", "sidecar.health", False, "roundtrip.exec-a.*", False),
+        ("component", "sidecar.commands", True, "halt", True),
+        ("component", "sidecar.commands", True, "resume", False),
+        ("component", "sidecar.answers", True, "sidecar.reply.operator-sue.0f", True),
+        ("component", "sidecar.answers", False, "sidecar.reply.operator-sue.0f", False),
+        ("operator", "sidecar.answers", False, "sidecar.reply.operator-sue.0f", True),
+        ("operator", "sidecar.answers", False, "sidecar.reply.operator-bob.0f", False),
+        ("operator", "sidecar.answers", False, "#", False),
+        ("operator", "sidecar.commands", True, "resume", True),
+        ("venue", "sidecar.orders", True, "drop-copy.exec-a", True),
+        ("venue", "sidecar.orders", True, "evidence.exec-a", False),
+        ("reconciler", "sidecar.orders", True, "evidence.r", True),
+        ("reconciler", "sidecar.orders", True, "intent.exec-a", False),
+    ],
+)
+def test_routing_keys_are_bound_to_names(role: Role, exchange: str, publishes: bool, key: str, allowed: bool) -> None:
+    """A user publishes and binds under its own routing keys, and under nobody else's."""
+    write, read = rights(role, "sue", "exec-a").topics[exchange]
+    assert bool(re.search(write if publishes else read, key)) == allowed
+
+
+def test_every_topic_exchange_is_closed_by_default() -> None:
+    """Each role has a topic permission for each topic exchange: where there is none RabbitMQ allows every key."""
+    topics = {each.name for each in EXCHANGES if each.type == "topic"}
+    assert all(set(rights(role, "sue", "exec-a").topics) == topics for role in ROLES)
+
+
+def test_whatever_is_consumed_may_be_sent() -> None:
+    """Each routing key that a queue of ours is bound to is one that some role may publish under."""
+    bindings = [pair for queue in (*QUEUES, heartbeat_queue("a", "1")) for pair in queue.bindings]
+    for exchange, key in bindings:
+        sent = key.replace("#", "exec-a") if key != "#" else "resume"
+        roles: set[Role] = {"operator"} if exchange == "sidecar.commands" else set(ROLES) - {"operator"}
+        if exchange in TOPICS:
+            writes = [rights(role, "exec-a", "exec-a").topics[exchange][0] for role in roles]
+            assert any(re.search(each, sent) for each in writes), f"{sent} on {exchange}"
+
+
+def test_a_user_has_one_role() -> None:
+    """A user that would have two roles, or be two components, is named with both."""
+    twice = [User(user="a", role="operator"), User(user="a", role="component", name="a")]
+    assert conflicts(twice) == ["user 'a' is operator and component a: give each a user of its own"]
+    assert conflicts([twice[0], twice[0]]) == []
+
+
+def test_a_name_is_not_read_as_an_expression() -> None:
+    """What stands for something else in a regular expression is quoted in the name of a user."""
+    own = rights("operator", "a.b+c").configure
+    assert re.search(own, reply_queue("operator-a.b+c", "1").name)
+    assert not re.search(own, reply_queue("operator-aXbbc", "1").name)
 
 
 @pytest.mark.broker

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,13 @@ def write_config(folder: Path, url: str, **sections: Any) -> Path:
     }
     path.write_text(json.dumps(settings | sections))
     return path
+
+
+async def until(met: Callable[[], bool]) -> None:
+    """Return once this is so. Pages and processes tell nobody when they change, so it looks again and again."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not met():  # noqa: ASYNC110  # There is no event to wait for.
+            await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager

@@ -24,9 +24,9 @@ from sidecar.broker.rabbit import RabbitBroker
 from sidecar.broker.topology import JOURNAL_STREAM
 from sidecar.cli.errors import ExitCode
 from sidecar.demo.brokers_node import free_port
+from sidecar.journal.archive_errors import ArchiveError
 from sidecar.journal.archive_ledger import Entry
 from sidecar.journal.archive_search import reading
-from sidecar.journal.archive_tables import ArchiveError
 
 WAIT_S = 120.0
 LOOK_AGAIN_S = 0.05

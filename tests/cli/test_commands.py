@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import socket
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from sidecar import __version__
 from sidecar.broker.interface import BrokerAway, TopologyConflict
+from sidecar.broker.users import password_hash
 from sidecar.cli.errors import ExitCode, code_of, sentence_of
 from sidecar.cli.main import build_app
 from sidecar.cli.process import run_process, run_to_end
@@ -45,6 +47,9 @@ def test_version() -> None:
         ("halt", "--reason", "   "),
         ("halt", "--reason", "x", "--level", "active"),
         ("halt", "--reason", "x", "--scope", "planet:mars"),
+        ("kill",),
+        ("flatten", "--reason", "x", "--scope", "planet:mars"),
+        ("shutdown", "--reason", " "),
         ("resume", "--reason", "x"),
         ("resume", "h1", "--all", "--reason", "x"),
         ("failover", "execution"),
@@ -145,6 +150,46 @@ def test_exports(tmp_path: Path) -> None:
     assert (tmp_path / "topology" / "definitions.json").is_file()
     written = {str(each.relative_to(tmp_path / "schemas")) for each in (tmp_path / "schemas").rglob("*.*")}
     assert written == set(schema_files())
+
+
+def users_of_export(folder: Path, *arguments: str | Path, **security: object) -> Result:
+    """Export with the configuration of one installation."""
+    names = {"operators": ["sue"], "arbiters": ["arb-1"], **security}
+    config = write_config(folder, "amqp://sue@127.0.0.1/prod", security=names, venues={"SIM": {"address": "h:1"}})
+    return call("topology", "export", folder / "topology", "--config", config, *arguments)
+
+
+def test_export_makes_a_user_for_each(tmp_path: Path) -> None:
+    """With a configuration the export has users and rights for all whom it names, and the passwords' hashes only."""
+    passwords = tmp_path / "passwords"
+    passwords.mkdir()
+    (passwords / "sue").write_text("hunter2\n")
+    result = users_of_export(tmp_path, "--passwords", passwords, "--component", "exec-z", reconcilers=["rec"])
+    assert result.exit_code == ExitCode.OK
+    text = (tmp_path / "topology" / "users.json").read_text()
+    made = json.loads(text)
+    hashes = {each["name"]: each["password_hash"] for each in made["users"]}
+    assert set(hashes) == {"sue", "arb-1", "rec", "exec-a", "exec-b", "exec-z", "SIM"}
+    assert hashes["sue"] == password_hash("hunter2", b64decode(hashes["sue"])[:4])
+    assert {name for name, each in hashes.items() if each} == {"sue"}
+    assert {each["user"] for each in made["permissions"]} == set(hashes)
+    assert {each["vhost"] for each in made["topic_permissions"]} == {"prod"}
+    assert "hunter2" not in text + result.output
+
+
+@pytest.mark.parametrize(
+    ("security", "said"),
+    [
+        ({"operators": ["exec-a"]}, "user 'exec-a' is operator and component exec-a"),
+        ({"arbiters": []}, "security.arbiters is empty"),
+        ({"component_user": "everybody"}, "must have {component}"),
+    ],
+)
+def test_export_refuses_shared_users(tmp_path: Path, security: dict[str, object], said: str) -> None:
+    """Users that would have the rights of two, or none to tell them by, are not exported; the sentence says why."""
+    result = users_of_export(tmp_path, **security)
+    assert result.exit_code == ExitCode.USAGE
+    assert said in result.stderr.replace("\n", " ")
 
 
 def test_cannot_write(tmp_path: Path) -> None:

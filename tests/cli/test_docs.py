@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer.main
@@ -17,6 +17,7 @@ from sidecar.cli.main import build_app
 from sidecar.client import Session, SidecarClient, Ticket
 from sidecar.config.load import load_settings
 from sidecar.core.timing import Timing
+from sidecar.messages.orders import ExecType, OrderKind, OrdStatus
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -127,8 +128,9 @@ def test_exchanges_and_queues_are_ours() -> None:
 
 
 def test_order_codes_are_documented() -> None:
-    """docs/orders.md explains every denial and every break that the core can decide."""
-    page = (ROOT / "docs" / "orders.md").read_text()
-    for file in ("orders.py", "verifier.py"):
+    """docs/orders.md and docs/limits.md explain every denial and every break that the core can decide."""
+    pages = "".join((ROOT / "docs" / name).read_text() for name in ("orders.md", "limits.md"))
+    words = {*get_args(ExecType), *get_args(OrdStatus), *get_args(OrderKind)}
+    for file in ("order.py", "orders.py", "verifier.py", "precommit.py", "limits.py", "limit_desk.py"):
         for code in re.findall(r'"([A-Z]+(?:_[A-Z]+)+)"', (ROOT / "sidecar" / "core" / file).read_text()):
-            assert code == "ORDER_STATUS" or f"`{code}`" in page, code
+            assert code in words or code == "DRY_RUN" or f"`{code}`" in pages, code

@@ -3,7 +3,7 @@
 import pytest
 
 from sidecar.cli.halt_count import EXIT_CODES, HaltCount, Verdict, outcome_of, sentences
-from sidecar.client.operator import HaltProgress
+from sidecar.client.halt_progress import HaltProgress
 from sidecar.core.timing import MS
 from sidecar.messages.control import CommandResult, Halt, HaltAccepted, TradingState
 from sidecar.messages.events import SidecarStatus
@@ -69,8 +69,8 @@ def test_verdict(seen: HaltProgress, verdict: Verdict) -> None:
 
 
 def test_exit_codes() -> None:
-    """The three verdicts have the documented exit codes."""
-    assert EXIT_CODES == {"closed": 0, "by_deadline": 3, "unknown": 4}
+    """Each verdict has its documented exit code."""
+    assert EXIT_CODES == {"closed": 0, "incomplete": 9, "by_deadline": 3, "unknown": 4}
 
 
 def test_times() -> None:
@@ -78,7 +78,7 @@ def test_times() -> None:
     seen = progress(listed("a"), listed("b", 1_500), listed("c"), heard=(accepted("a"), accepted("c", 3, False)))
     outcome = outcome_of(seen, 300 * MS)
     text = "\n".join(sentences(outcome))
-    assert "1 of 2 gates closed, the last after 9.0 ms" in text
+    assert "closed 1 of 2 (p50 9.0 ms, max 9.0 ms)" in text
     assert "not in scope: c" in text
     assert "b has not acknowledged (last heard 0.4 s ago): its lease ends, and its gate closes, within 1.2 s" in text
 
@@ -101,7 +101,7 @@ def test_roster_age() -> None:
 def test_unknown_says_why() -> None:
     """An outcome that is not known carries the reason, and never a total."""
     text = "\n".join(sentences(outcome_of(progress(heard=(accepted("a"),)), 0)))
-    assert "1 of an unknown number gates closed" in text
+    assert "closed 1 of an unknown number" in text
     assert "the outcome is not known: no arbiter answered" in text
 
 

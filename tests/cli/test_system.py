@@ -4,12 +4,13 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from cli_world import PATIENCE_S, agent, arbiter, deaf_holder, sidecar_command, write_config
+from cli_world import PATIENCE_S, agent, arbiter, deaf_holder, sidecar_command, until, write_config
 
 from sidecar.broker.interface import Outgoing
 from sidecar.broker.rabbit import RabbitBroker
 from sidecar.broker.topology import ORDERS
 from sidecar.cli.errors import ExitCode
+from sidecar.client import SidecarClient
 
 pytestmark = pytest.mark.broker
 WHY = ("--reason", "a test")
@@ -31,10 +32,13 @@ async def until_heard(config: Path, component: str) -> None:
 
 
 async def test_status(config: Path) -> None:
-    """Status says who leads, as JSON and in words."""
+    """Status says who leads, as JSON and in words; a comparison has the arbiter hash its state at once."""
     async with arbiter(config):
+        compared = await sidecar_command("compare", "--json", "-c", config)
         as_json = await sidecar_command("status", "--json", "-c", config)
         in_words = await sidecar_command("status", "-c", config)
+    assert compared.code == ExitCode.OK
+    assert [(each["arbiter"], len(each["digest"])) for each in compared.json] == [("arbiter-1", 32)]
     assert as_json.code == ExitCode.OK
     assert as_json.json["arbiter"] == "arbiter-1"
     assert [each["group"] for each in as_json.json["groups"]] == ["execution"]
@@ -71,6 +75,33 @@ async def test_halt_with_a_silent_holder(config: Path) -> None:
         assert halted.code == ExitCode.BY_DEADLINE
         assert halted.json["verdict"] == "by_deadline"
         assert [each["component"] for each in halted.json["silent"]] == ["exec-a"]
+
+
+async def test_kill_without_an_answer(config: Path) -> None:
+    """A kill that a component does not answer closes its gate, says so, and has an exit code for it."""
+    socket = config.parent / "exec-a.sock"
+    async with arbiter(config), agent(config):
+        await until(socket.is_socket)
+        async with SidecarClient(str(socket)) as client, client.session():
+            await until_heard(config, "exec-a")
+            killed = await sidecar_command("kill", *WHY, "--json", "--timeout", "3", "-c", config)
+    assert killed.code == ExitCode.INCOMPLETE
+    assert killed.json["verdict"] == "incomplete"
+    assert [each["component"] for each in killed.json["closed"]] == ["exec-a"]
+    (component,) = killed.json["components"]
+    assert not component["complete"]
+
+
+async def test_two_operators(clean_amqp_url: str, tmp_path: Path) -> None:
+    """Where two operators are needed, one alone proposes and lifts nothing, however often."""
+    operators = {"operators": ["guest", "somebody"], "resume_operators": 2}
+    config = write_config(tmp_path, clean_amqp_url, security=operators)
+    async with arbiter(config):
+        await sidecar_command("halt", *WHY, "-c", config, "--timeout", "20")
+        for _ in range(2):
+            proposed = await sidecar_command("resume", "--all", *WHY, "-c", config)
+            assert proposed.code == ExitCode.PROPOSED
+            assert "PROPOSED, not lifted" in proposed.out
 
 
 async def test_halt_without_arbiter(config: Path) -> None:

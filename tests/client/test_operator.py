@@ -9,7 +9,8 @@ import pytest
 from sidecar.broker.interface import Delivery, Outgoing, Subscription
 from sidecar.broker.memory import MemoryBroker, MemoryHub
 from sidecar.broker.topology import ARBITER_QUEUE, QUEUES, control_queue
-from sidecar.client.operator import HaltProgress, NoAnswer, Operator, Refused
+from sidecar.client.halt_progress import HaltProgress, HaltTally
+from sidecar.client.operator import NoAnswer, Operator, Refused
 from sidecar.messages.base import Message, message_type
 from sidecar.messages.codec import Malformed, decode, encode
 from sidecar.messages.control import (
@@ -23,8 +24,9 @@ from sidecar.messages.control import (
     TradingState,
     UnpauseRequest,
 )
-from sidecar.messages.events import OrderCounts, SidecarStatus, StatusReport
+from sidecar.messages.events import HaltStatus, OrderCounts, SidecarStatus, StatusReport
 from sidecar.messages.explain import ExplainReport, ExplainRequest, HistoryReport, HistoryRequest
+from sidecar.messages.measures import MeasureOutcome, MeasuresReport
 
 ARBITER = "arbiter-1"
 
@@ -38,6 +40,7 @@ class Peer:
     deaf: tuple[str, ...] = ()
     deaf_requests: int = 0
     result_ok: bool = True
+    incomplete: int = 0
     heard: list[Message] = field(default_factory=list)
     fanned_out: int = 0
 
@@ -92,6 +95,19 @@ class Peer:
                     trading_state=message.level,
                 )
                 self._answer(delivery, accepted, app_id=component)
+                if message.measures:
+                    self._answer(delivery, self._report(component, message.halt_id), app_id=component)
+
+    def _report(self, component: str, halt_id: str) -> MeasuresReport:
+        done = (MeasureOutcome(measure="cancel", state="done"),)
+        return MeasuresReport(
+            component=component,
+            incarnation=f"{component}-1",
+            halt_id=halt_id,
+            n=self.fanned_out,
+            completed=True,
+            outcomes=done,
+        )
 
     def _read(self, delivery: Delivery) -> Message:
         message = decode(delivery.body, delivery.type, app_id=delivery.app_id, user_id=delivery.user_id)
@@ -113,8 +129,24 @@ class Peer:
         ok = self.result_ok if ok is None else ok
         return CommandResult(arbiter=ARBITER, request_id=request_id, ok=ok, code="DONE", text="as asked")
 
+    def _standing(self, halt: Halt) -> HaltStatus:
+        """Each question finds one component more to be complete."""
+        self.incomplete -= 1
+        return HaltStatus(
+            halt_id=halt.halt_id,
+            level=halt.level,
+            scopes=halt.scopes,
+            reason=halt.reason,
+            actor=halt.actor,
+            age_ns=0,
+            measures=halt.measures,
+            concerned_count=len(self.components),
+            incomplete_count=max(0, self.incomplete),
+        )
+
     def _status(self, request_id: str) -> StatusReport:
         return StatusReport(
+            halt_status=tuple(self._standing(each) for each in self.heard if isinstance(each, Halt)),
             arbiter=ARBITER,
             request_id=request_id,
             term=1,
@@ -204,6 +236,39 @@ async def test_refused_halt(hub: MemoryHub, operator: Operator) -> None:
     progress = await operator.halt(("all",), TradingState.HALTED, "test")
     assert progress.answered
     assert not progress.complete
+
+
+async def test_measures(hub: MemoryHub, operator: Operator) -> None:
+    """A halt with measures is waited for until the arbiter has found every one complete, whatever the sidecars say."""
+    found = await peer(hub, "a", "b")
+    found.incomplete = 3
+    seen: list[HaltProgress] = []
+    progress = await operator.halt(
+        ("all",), TradingState.HALTED, "test", measures=("cancel",), on_progress=seen.append, timeout_s=10.0
+    )
+    assert progress.over
+    assert progress.completed
+    assert set(progress.reports) == {"a", "b"}
+    unjudged = [each for each in seen if set(each.reports) == {"a", "b"} and each.complete and not each.completed]
+    assert unjudged
+
+
+async def test_no_wait(hub: MemoryHub, operator: Operator) -> None:
+    """Without the wait it ends once the arbiter has spoken, and claims nothing of what is still open."""
+    await peer(hub, "a", "b", deaf=("b",))
+    progress = await operator.halt(("all",), TradingState.HALTED, "test", measures=("cancel",), wait=False)
+    assert progress.told
+    assert not progress.completed
+    assert [each.component for each in progress.missing] == ["b"]
+
+
+def test_reports_in_any_order() -> None:
+    """The latest report of a component counts, whatever comes after it."""
+    halt = Halt(halt_id="h", scopes=("all",), level=TradingState.HALTED, reason="test", actor="alice")
+    tally = HaltTally(halt, 0)
+    for n in (2, 1, 3, 2):
+        tally.report(MeasuresReport(component="a", incarnation="a-1", halt_id="h", n=n, completed=False, outcomes=()))
+    assert tally.progress().reports["a"].n == 3
 
 
 async def test_bad_halt(operator: Operator) -> None:

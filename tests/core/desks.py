@@ -6,11 +6,13 @@ from typing import Any, TypeVar
 from sidecar.core.arbiter import Arbiter, Rules
 from sidecar.core.checkpoints import SnapshotRule
 from sidecar.core.groups import GroupPlan, Mode, plan_group
+from sidecar.core.halts import LiftRule
 from sidecar.core.leadership import Standing
+from sidecar.core.limit_desk import Configured
 from sidecar.core.outputs import Append, AskNominee, Broadcast, Event, Now, Origin, Output, Reply, Settle
 from sidecar.core.state import State
 from sidecar.core.timing import MS, Timing
-from sidecar.core.verifier import Deadlines
+from sidecar.core.waits import Deadlines
 from sidecar.messages.base import Message, SlotToken, Token
 from sidecar.messages.codec import Malformed, decode_record, encode
 from sidecar.messages.control import Halt, Probe, TradingState
@@ -35,6 +37,8 @@ class Desk:
         lead: bool = True,
         timing: Timing | None = None,
         snapshots: SnapshotRule | None = None,
+        lifting: LiftRule | None = None,
+        limits: Configured | None = None,
     ) -> None:
         self.timing = timing or Timing()
         rules = Rules(
@@ -42,10 +46,13 @@ class Desk:
             plans=plans,
             timing=self.timing,
             deadlines=Deadlines(),
-            operators=frozenset({"operator"}),
+            operators=frozenset({"operator", "second"}),
+            lifting=lifting or LiftRule(),
             snapshots=snapshots or SnapshotRule(),
+            limits=limits or {},
         )
         self.now_ns = START_NS
+        self.wall_ahead_ns = 0
         self.journal = [] if journal is None else journal
         self.read_to = 0
         self.reading = True
@@ -60,7 +67,7 @@ class Desk:
     @property
     def now(self) -> Now:
         """This moment."""
-        return Now(self.now_ns, self.now_ns)
+        return Now(self.now_ns, self.now_ns + self.wall_ahead_ns)
 
     def queue(self, message: Message, *, user: str = "exec-a", handle: int = 1) -> None:
         """A delivery of the arbiters' queue."""

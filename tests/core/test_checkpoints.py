@@ -1,7 +1,7 @@
 """When the folded state is taken, and what an arbiter does whose digest is another."""
 
 import pytest
-from desks import Desk, fold
+from desks import Desk, fold, halt
 
 from sidecar.core import checkpoints
 from sidecar.core.checkpoints import OLD_NS, SnapshotRule
@@ -9,8 +9,8 @@ from sidecar.core.outputs import Event, Origin, TakeSnapshot
 from sidecar.core.snapshot import Taken
 from sidecar.core.tables import form
 from sidecar.core.timing import MS
-from sidecar.messages.arbiters import StateDiffers
-from sidecar.messages.control import PauseRequest, StatusRequest
+from sidecar.messages.arbiters import CompareRequest, StateDiffers
+from sidecar.messages.control import CommandResult, PauseRequest, StatusRequest
 from sidecar.messages.events import StatusReport
 from sidecar.messages.journal import SnapshotDigested, SnapshotMarked
 
@@ -78,6 +78,19 @@ def test_what_is_taken_does_not_change() -> None:
     before = ours.state.digest()
     desk.live(5_000, "exec-b")
     assert ours.state.digest() == before != desk.core.state.digest()
+
+
+def test_what_is_decided_and_not_read_back_is_not_taken() -> None:
+    """A leader takes what the log says behind its mark, and not what it has decided since."""
+    desk = Desk(snapshots=RULE)
+    desk.live(1_750, "exec-a", "exec-b")
+    desk.reading = False
+    desk.live(500, "exec-a", "exec-b")
+    desk.queue(halt("h1"))
+    desk.read_back()
+    at = [isinstance(each.fact, SnapshotMarked) for each in desk.journal].index(True)
+    assert desk.core.state.halts
+    assert taken(desk)[0].state.digest() == fold(desk.journal[: at + 1]).digest()
 
 
 def test_an_old_mark_is_passed_by() -> None:
@@ -199,3 +212,23 @@ def test_status_tells_of_every_arbiter() -> None:
     assert second.behind == len(desk.journal) - 1 - second.offset > 0
     assert 0 < second.lag_ns <= 1_000 * MS
     assert second.warning == "a snapshot was damaged"
+
+
+def test_an_operator_asks_for_a_comparison() -> None:
+    """An operator's request marks the journal at once, nobody else's does, and a second one has to wait."""
+    desk = Desk()
+    desk.live(1_000, "exec-a", "exec-b")
+    assert answer(desk, "mallory").code == "REFUSED"
+    assert marks(desk) == 0
+    assert answer(desk, "operator").code == "MARKED"
+    assert marks(desk) == 1
+    assert answer(desk, "operator").code == "REFUSED"
+    assert marks(desk) == 1
+    desk.live(6_000, "exec-a", "exec-b")
+    assert answer(desk, "operator").code == "MARKED"
+
+
+def answer(desk: Desk, user: str) -> CommandResult:
+    """What this broker user is answered."""
+    desk.queue(CompareRequest(request_id="c", actor=user), user=user)
+    return desk.replies(CommandResult)[-1]

@@ -9,8 +9,10 @@ from desks import intent, report
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.core import order as single
 from sidecar.core import orders
-from sidecar.core.orders import Order, OrderBook, contradiction, fill_key
+from sidecar.core.order import Order, contradiction, fill_key
+from sidecar.core.orders import OrderBook
 from sidecar.messages.journal import (
     BreakOpened,
     EvidenceSeen,
@@ -182,7 +184,7 @@ def test_finished_orders_leave_memory_and_stay_duplicates(monkeypatch: pytest.Mo
 
 def test_executions_of_one_order_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """An order with many executions keeps its quantity and the newest of them."""
-    monkeypatch.setattr(orders, "EXECUTIONS_MAX", 5)
+    monkeypatch.setattr(single, "EXECUTIONS_MAX", 5)
     order = order_of(*[seen(cum=str(n), status="PARTIALLY_FILLED", exec_id=f"f{n}") for n in range(1, 50)])
     assert order.cum_qty == 49
     assert len(order.executions) == 5

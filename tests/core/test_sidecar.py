@@ -318,6 +318,26 @@ def test_an_intent_carries_the_token_of_its_slot() -> None:
     assert (made.incarnation, made.slot, made.token) == ("i1", SLOT.slot, SLOT.token)
 
 
+def test_a_grant_is_looked_at_again_before_it_is_passed_on() -> None:
+    """A grant passes only on the hold and the session that it was asked for, and under no halt that came since."""
+    core = holding()
+    made = core.intent(order())
+    assert made is not None
+    assert core.recheck(order(), made, T0) is None
+    core.heartbeat(T0)
+    core.on_lease(lease(2), T0)
+    core.heartbeat(T0)
+    core.on_lease(lease(3, LATER), T0)
+    assert core.deny(order(), T0) is None
+    assert core.recheck(order(), made, T0).code == "NO_SLOT"  # type: ignore[union-attr]  # None fails the test, too.
+    core.attach("i2", T0)
+    core.heartbeat(T0)
+    core.on_lease(lease(4, SlotToken(SLOT.slot, Token(1, 4)), incarnation="i2"), T0)
+    assert core.recheck(order(), made, T0).code == "SESSION_CHANGED"  # type: ignore[union-attr]  # As above.
+    core.on_halt(halt("h", "all"), T0)
+    assert core.recheck(order(), made, T0).code == "HALTED"  # type: ignore[union-attr]  # As above.
+
+
 def test_a_halt_of_others_is_accepted_as_out_of_scope() -> None:
     """A sidecar that a halt does not concern says so."""
     core = holding()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from desks import Desk, evidence, halt, intent, serving
 
-from sidecar.core import verifier
+from sidecar.core import precommit, waits
 from sidecar.core.timing import MS
 from sidecar.messages.base import SlotToken, Token
 from sidecar.messages.control import TradingState
@@ -163,7 +163,7 @@ def test_the_id_of_an_external_order_is_taken() -> None:
 
 def test_capacity_denies_entries_before_cancels(monkeypatch: pytest.MonkeyPatch) -> None:
     """With too many open orders entries are denied while cancels still pass."""
-    monkeypatch.setattr(verifier, "OPEN_MAX", 3)
+    monkeypatch.setattr(precommit, "OPEN_MAX", 3)
     desk = serving()
     for n in range(4):
         desk.queue(intent(f"o{n}"))
@@ -281,7 +281,8 @@ def test_external_order() -> None:
     """An order at the venue that we never granted is a break, told once, whatever its id looks like."""
     desk = serving()
     for cl_ord_id in ("theirs", "theirs", "", "x" * 60_000):
-        desk.queue(evidence(cl_ord_id, cum_qty=Decimal("NaN") if cl_ord_id == "" else Decimal(0)))
+        unreadable = {"cum_qty": Decimal("NaN"), "order_id": "V9"} if cl_ord_id == "" else {}
+        desk.queue(evidence(cl_ord_id, **unreadable))
     assert [each.kind for each in desk.events(BreakFound)] == ["EXTERNAL_ORDER"] * 3
     assert max(len(each.cl_ord_id) for each in desk.events(BreakFound)) <= 256
 
@@ -330,7 +331,7 @@ def test_a_new_leader_takes_over_the_deadlines() -> None:
 
 def test_a_stall_does_not_handle_every_deadline_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a stall overdue orders are handled in batches, and none is left out."""
-    monkeypatch.setattr(verifier, "DUE_MAX", 10)
+    monkeypatch.setattr(waits, "DUE_MAX", 10)
     desk = serving()
     for n in range(35):
         desk.queue(intent(f"o{n}"))

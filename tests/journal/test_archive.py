@@ -9,9 +9,10 @@ from archived import NOW_NS, SECOND_NS, a_day, body, entries, rows, tamper, tick
 from postgres_server import PostgresServer
 
 from sidecar.journal.archive import Archive, ArchiveMoved, StreamChanged
+from sidecar.journal.archive_errors import ArchiveAway, ArchiveError
 from sidecar.journal.archive_ledger import Entry
 from sidecar.journal.archive_search import Wanted, reading
-from sidecar.journal.archive_tables import ArchiveAway, ArchiveError, open_engine
+from sidecar.journal.archive_tables import open_engine
 from sidecar.messages.journal import OrderNeverSent
 
 

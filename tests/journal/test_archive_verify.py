@@ -8,9 +8,9 @@ import pytest
 from archived import NOW_NS, SECOND_NS, a_day, body, entries, rows, tamper, ticks, write
 
 from sidecar.journal.archive import Archive
+from sidecar.journal.archive_errors import ArchiveError
 from sidecar.journal.archive_ledger import Entry, link
 from sidecar.journal.archive_search import reading
-from sidecar.journal.archive_tables import ArchiveError
 from sidecar.journal.archive_verify import AuditFinding, Noted, Verified, verify
 
 

@@ -19,6 +19,7 @@ from sidecar.messages.base import Message, message_type
 from sidecar.messages.codec import decode, encode
 from sidecar.messages.control import Probe
 from sidecar.messages.orders import Absence, DropCopy, Evidence, EvidenceWanted, Phase
+from sidecar.messages.reconcile import ReconcilerAlive
 from sidecar.reconciler.process import Reconciler
 
 ALWAYS_LOST = Behaviour(lost_percent=100, rejected_percent=0, slow_percent=0)
@@ -38,6 +39,8 @@ class Desk:
         self.broker.subscribe(Subscription(queue=queue, on_delivery=self._hear, no_ack=True))
 
     def _hear(self, delivery: Delivery) -> None:
+        if delivery.type == message_type(ReconcilerAlive):
+            return
         self.heard.append(delivery)
         self.news.set()
 

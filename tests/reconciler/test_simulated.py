@@ -8,7 +8,7 @@ import pytest
 from venue_peer import ALWAYS_FILLED, order, running_venue, venue_session
 
 from sidecar.broker.memory import MemoryBroker, MemoryHub
-from sidecar.reconciler.adapter import NoAnswer
+from sidecar.reconciler.adapter import NoAnswer, Wanted
 from sidecar.reconciler.simulated import SimulatedVenue
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -29,7 +29,7 @@ async def test_found_and_absent() -> None:
             await session.ask(order("a-1"))
             await session.next()
         venue = SimulatedVenue(f"127.0.0.1:{port}", 5.0)
-        found, absent = await asyncio.gather(venue.query("a-1"), venue.query("nobody"))
+        found, absent = await asyncio.gather(venue.query(Wanted("a-1")), venue.query(Wanted("nobody")))
         await venue.close()
     assert found is not None
     assert [each.ord_status for each in found] == ["NEW", "FILLED"]
@@ -41,7 +41,7 @@ async def test_nobody_listens() -> None:
     async with peer(_silent) as address:
         pass
     with pytest.raises(NoAnswer):
-        await SimulatedVenue(address, 5.0).query("a-1")
+        await SimulatedVenue(address, 5.0).query(Wanted("a-1"))
 
 
 async def test_silence() -> None:
@@ -49,7 +49,7 @@ async def test_silence() -> None:
     async with peer(_silent) as address:
         venue = SimulatedVenue(address, 0.05)
         with pytest.raises(NoAnswer, match=r"within 0\.05 s"):
-            await venue.query("a-1")
+            await venue.query(Wanted("a-1"))
         await venue.close()
 
 
@@ -64,7 +64,7 @@ async def test_nonsense() -> None:
         venue = SimulatedVenue(address, 30.0)
         async with asyncio.timeout(5):
             with pytest.raises(NoAnswer, match="connection to the venue failed"):
-                await venue.query("a-1")
+                await venue.query(Wanted("a-1"))
         await venue.close()
 
 
@@ -73,11 +73,11 @@ async def test_connects_again() -> None:
     hub = MemoryHub()
     async with running_venue(MemoryBroker(hub, name="venue")) as port:
         venue = SimulatedVenue(f"127.0.0.1:{port}", 5.0)
-        assert await venue.query("a-1") is None
+        assert await venue.query(Wanted("a-1")) is None
     with pytest.raises(NoAnswer):
-        await venue.query("a-1")
+        await venue.query(Wanted("a-1"))
     async with running_venue(MemoryBroker(hub, name="venue"), port=port):
-        assert await venue.query("a-1") is None
+        assert await venue.query(Wanted("a-1")) is None
         await venue.close()
 
 

@@ -16,7 +16,7 @@ from scenario_world import START_NS, ScenarioBroken, World
 from sidecar.core.arbiter import Rules
 from sidecar.core.groups import GroupPlan, Mode, Policy, plan_group
 from sidecar.core.timing import MS, Timing
-from sidecar.core.verifier import Deadlines
+from sidecar.core.waits import Deadlines
 from sidecar.messages.base import Message
 from sidecar.messages.control import (
     FailoverRequest,

@@ -32,4 +32,6 @@ SCENARIOS = {
     "reserve": Scenario(plans=(RESERVE,)),
     "registered": Scenario(plans=(EXECUTION,), registered=(QUOTES,)),
     "braked": Scenario(plans=(TRIO,), failovers_per_hour_max=2),
+    "halted": Scenario(plans=(TRIO, GATEWAYS), halts_per_minute=30, resume_operators=2),
+    "trading": Scenario(plans=(EXECUTION, MAKERS), orders_per_minute=20),
 }

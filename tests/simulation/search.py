@@ -3,7 +3,8 @@
 import sys
 
 import pytest
-from mutations import MUTATIONS, Mutation
+from catalogue import ALL_MUTATIONS
+from mutations import Mutation
 
 
 def first_seed(mutation: Mutation, runs: int) -> int | None:
@@ -15,7 +16,7 @@ def first_seed(mutation: Mutation, runs: int) -> int | None:
 
 def main(runs: int) -> None:
     """Print a line for each mutation."""
-    for mutation in MUTATIONS:
+    for mutation in ALL_MUTATIONS:
         found = first_seed(mutation, runs)
         sys.stdout.write(f"{mutation.name}: {'nothing' if found is None else found} of {runs}\n")
         sys.stdout.flush()

@@ -8,12 +8,13 @@ from fleets import PAIR, SCENARIOS
 
 from sidecar.core.timing import MS
 from sidecar.messages.control import FailoverRequest
-from sidecar.messages.journal import AnyFact, SlotDraining
+from sidecar.messages.journal import AnyFact, SlotDraining, SnapshotDigested
+from sidecar.simulator.arbiter_host import ArbiterHost
 from sidecar.simulator.campaign import Report, simulate
 from sidecar.simulator.clocks import S
-from sidecar.simulator.faults import KINDS, OPERATOR
+from sidecar.simulator.faults import KINDS
 from sidecar.simulator.histogram import BAR_COLUMNS, as_svg, as_text, bins
-from sidecar.simulator.hosts import ArbiterHost
+from sidecar.simulator.operators import OPERATOR
 from sidecar.simulator.timeline import lines, replay
 from sidecar.simulator.world import World, cause_kind
 
@@ -88,8 +89,9 @@ def test_wall_clocks_decide_nothing() -> None:
 
 
 def decided(world: World) -> list[tuple[int, int, AnyFact]]:
-    """The journal without its wall clocks."""
-    return [(each.record.term, each.record.n, each.record.fact) for each in world.broker.journal]
+    """The journal without its wall clocks, and without the digests, which go over them."""
+    records = (each.record for each in world.broker.journal)
+    return [(each.term, each.n, each.fact) for each in records if not isinstance(each.fact, SnapshotDigested)]
 
 
 def test_what_a_stopped_consumer_did_not_settle_goes_to_the_next() -> None:
@@ -99,7 +101,7 @@ def test_what_a_stopped_consumer_did_not_settle_goes_to_the_next() -> None:
 
     def stop() -> None:
         leader = arbiter(world, "leads")
-        world.broker.put(request)
+        world.broker.put(request, OPERATOR)
         leader.stopped = True
         world.agenda.after(2 * S, world.broker.move_last, leader.name)
         world.agenda.after(30 * S, leader.resume)

@@ -4,6 +4,7 @@ A failure prints its seed; `World(SCENARIOS[name], seed).run()` shows it again.
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,17 @@ from sidecar.simulator.campaign import simulate
 from sidecar.simulator.world import World, without_faults
 
 HOURS = {
-    "pair": 24.0,
+    "pair": 26.0,
     "stormy": 6.0,
-    "spare": 8.0,
-    "partitions": 6.0,
-    "cluster": 5.0,
-    "site": 5.0,
+    "spare": 6.0,
+    "partitions": 4.0,
+    "cluster": 3.0,
+    "site": 3.0,
     "braked": 4.0,
     "reserve": 2.0,
     "registered": 2.0,
+    "halted": 3.0,
+    "trading": 1.5,
 }
 """More than sixty virtual hours in all, of which none is idle."""
 CORPUS = [
@@ -38,14 +41,38 @@ def test_no_promise_is_broken(name: str) -> None:
     assert report.violations == []
     assert report.faults >= 4 * 60 * report.hours
     assert report.failovers > 0
+    assert report.halts >= 60 * report.hours
+    assert report.orders >= 10 * SCENARIOS[name].orders_per_minute * report.hours
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_good_day_has_no_failover(name: str) -> None:
     """Without faults every slot is taken once and never moves."""
-    report = simulate(without_faults(SCENARIOS[name]), hours=0.2, seed=1)
+    report = simulate(without_faults(SCENARIOS[name]), hours=0.1, seed=1)
     assert report.violations == []
     assert report.failovers == 0
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_halts_alone_move_nothing_and_end(name: str) -> None:
+    """Under halts and resumes, right and wrong ones, but no faults, no slot moves, and in the end all gates open."""
+    peaceful = replace(without_faults(SCENARIOS[name]), halts_per_minute=20)
+    report = simulate(peaceful, hours=0.1, seed=1)
+    assert report.violations == []
+    assert report.failovers == 0
+
+
+def test_arbiters_start_from_snapshots() -> None:
+    """An arbiter that starts again mostly stands on a snapshot, and folds the rest of the journal to the same state."""
+    stood = 0
+    for seed in range(10):
+        world = World(SCENARIOS["site"], seed)
+        world.run()
+        for arbiter in world.arbiters.values():
+            stood += arbiter.stood_on >= 0
+            if arbiter.read_to == len(world.broker.journal):
+                assert arbiter.core.desk.log_state.digest() == world.broker.truth.digest(), f"seed {seed}"
+    assert stood > 0
 
 
 @pytest.mark.parametrize(("name", "seed", "found"), CORPUS, ids=[f"{name}-{seed}" for name, seed, _ in CORPUS])

@@ -1,6 +1,7 @@
 """The health endpoint, over real HTTP."""
 
 import asyncio
+import re
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ import pytest
 from litestar import Litestar, get
 from litestar.response import Stream
 
+from sidecar import __version__
 from sidecar.telemetry.endpoint import HealthEndpoint, HealthView, health_routes
 from sidecar.telemetry.metrics import SidecarMetrics
 from sidecar.telemetry.serving import CannotListen, HttpServer
@@ -71,7 +73,31 @@ async def test_metrics() -> None:
     assert "sidecar_gate_open 0.0" in answer.text
 
 
-@pytest.mark.parametrize("path", ["/health", "/metrics"])
+async def test_status() -> None:
+    """GET /status says the same as GET /health, and answers 200 to whoever only wants to know."""
+    async with serving(lambda: (False, ("no broker answers",), {"role": "STANDBY"})) as client:
+        health, status = await client.get("/health"), await client.get("/status")
+    assert (health.status_code, status.status_code) == (503, 200)
+    assert status.json() == health.json()
+
+
+async def test_uptime() -> None:
+    """GET /uptime grows, and says which version runs since when."""
+    async with serving() as client:
+        first, second = (await client.get("/uptime")).json(), (await client.get("/uptime")).json()
+    assert 0 <= first["up_s"] <= second["up_s"] < 600
+    assert (first["process"], first["version"]) == ("sidecar", __version__)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", first["began"])
+
+
+async def test_no_snapshot() -> None:
+    """A process that keeps no snapshot says so, and no age."""
+    async with serving() as client:
+        found = (await client.get("/snapshot")).json()
+    assert found == {"of": "nothing", "known": False, "age_s": None, "offset": None, "trouble": ""}
+
+
+@pytest.mark.parametrize("path", ["/health", "/status", "/uptime", "/snapshot", "/metrics"])
 async def test_read_only(path: str) -> None:
     """Nothing but GET is answered."""
     async with serving() as client:
