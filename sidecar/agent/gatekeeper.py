@@ -56,7 +56,9 @@ class Gatekeeper:
                 case Publish(message):
                     self._postbox.post(HEALTH, f"released.{self.core.component}", message)
                 case Accept(halt):
-                    if delivery is not None:
+                    # Not latched on disk is not accepted: our end would forget it. Its issuer repeats it.
+                    self.retry_save()
+                    if delivery is not None and not self.unsaved:
                         self._postbox.answer(delivery, self.core.accepted(halt, written_ns))
                         self.on_accepted(halt, delivery)
         self._watch_deadline()

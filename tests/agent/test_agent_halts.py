@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -84,6 +85,22 @@ async def test_halts_repeat_harmlessly() -> None:
         await here.arbiter.quiet()
         assert here.arbiter.count(HaltAccepted) == 3
         assert len((await client.status()).halts) == 1
+
+
+async def test_what_is_not_on_disk_is_not_accepted() -> None:
+    """A halt that the disk refuses closes the gate and is acknowledged only once it is latched there too."""
+    async with world() as here, here.sidecar() as client, client.session() as session:
+        await session.until_open(PATIENCE_S)
+        file = here.directory / "exec-a.state" / "control.json"
+        file.unlink(missing_ok=True)
+        (file / "in the way").mkdir(parents=True)
+        halt = here.arbiter.halt()
+        await here.arbiter.quiet()
+        assert not session.gate.check()
+        assert here.arbiter.count(HaltAccepted) == 0
+        shutil.rmtree(file)
+        here.arbiter.halt(halt_id=halt.halt_id)
+        await here.arbiter.saw(HaltAccepted)
 
 
 async def test_component_halts_everybody() -> None:
