@@ -9,9 +9,10 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.chaos.stage import ChaosStage
-from benchmarks.failover.__main__ import Options, stage
+from benchmarks.failover.__main__ import stage
 from benchmarks.failover.causes import CAUSES
 from benchmarks.failover.figures import ARBITER_GOAL_MS, CauseFigures, times
+from benchmarks.rounds import Options
 from sidecar.core.timing import MS
 from sidecar.demo.brokers import checkout_compose_file, find_broker
 

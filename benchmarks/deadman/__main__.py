@@ -4,7 +4,6 @@ Owns the command line, the stage and the verdict: exit code 1 if a gate was open
 end. Every process is on a leash (`sidecar/demo/leash.py`), so none outlives this one, however it dies.
 """
 
-import argparse
 import asyncio
 import contextlib
 import os
@@ -12,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,6 +28,7 @@ from benchmarks.failover.causes import Stage
 from benchmarks.failover.places import ARBITERS, COMPONENTS, TIMING, Places
 from benchmarks.failover.rounds import RoundFailed, Rounds
 from benchmarks.failover.watch import Gates, Moves
+from benchmarks.rounds import Options, parse
 from sidecar.broker.interface import BrokerAway
 from sidecar.broker.rabbit import RabbitBroker
 from sidecar.cli.process import run_to_end
@@ -47,17 +47,6 @@ TOTAL_S: Final = 3_000.0
 TABLE_COLUMNS: Final = 120
 """Where the output is no terminal."""
 SHARED: Final = Path("build/bench.json")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """One run."""
-
-    rounds: int
-    ends: tuple[End, ...]
-    output: Path
-    keep_logs: bool
-    seed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +111,7 @@ async def measure(running: Running, end: End, count: int, console: Console) -> E
     return result
 
 
-async def run(options: Options, console: Console) -> int:
+async def run(options: Options[End], console: Console) -> int:
     """All causes on one broker; the exit code."""
     began_s = time.monotonic()
     causes: dict[str, EndFigures] = {}
@@ -134,7 +123,7 @@ async def run(options: Options, console: Console) -> int:
         async with asyncio.timeout(TOTAL_S), own_broker() as (own, version):
             console.print(f"starting the processes; their logs are in {directory}", soft_wrap=True)
             async with stage(own, directory, options.seed) as running:
-                for each in options.ends:
+                for each in options.causes:
                     causes[each.name] = await measure(running, each, options.rounds, console)
     except (RoundFailed, BrokerAway, TimeoutError) as error:
         failed = str(error) or f"not over within {TOTAL_S:g} s"
@@ -160,27 +149,15 @@ async def run(options: Options, console: Console) -> int:
     return 0
 
 
-def parse(arguments: Sequence[str]) -> Options:
-    """The options in a command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.deadman", description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=20, help="rounds of each cause (default: 20)")
-    parser.add_argument("--causes", default=",".join(ENDS), help=f"comma-separated, of {', '.join(ENDS)}")
-    parser.add_argument("--output", type=Path, default=Path("build/deadman.json"))
-    parser.add_argument("--keep", action="store_true", help="keep the logs of all processes")
-    parser.add_argument("--seed", type=int, default=1, help="decides the moments of the strikes")
-    given = parser.parse_args(arguments)
-    names = given.causes.split(",")
-    if unknown := sorted(set(names) - set(ENDS)):
-        parser.error(f"no such cause: {', '.join(unknown)}")
-    if not 1 <= given.rounds <= 1_000:
-        parser.error("--rounds must be from 1 to 1000")
-    ends = tuple(ENDS[each] for each in names)
-    return Options(rounds=given.rounds, ends=ends, output=given.output, keep_logs=given.keep, seed=given.seed)
-
-
 def main() -> None:
     """Run; SIGINT and SIGTERM end everything that was started."""
-    options = parse(sys.argv[1:])
+    options = parse(
+        sys.argv[1:],
+        ENDS,
+        prog="python -m benchmarks.deadman",
+        what=__doc__.partition("\n")[0],
+        output=Path("build/deadman.json"),
+    )
     console = Console()
     if not console.is_terminal:
         console = Console(width=TABLE_COLUMNS)

@@ -4,7 +4,6 @@ Owns the command line, the stages and the verdict: exit code 1 if two ever held 
 process is on a leash (`sidecar/demo/leash.py`), so none outlives this one, however it dies.
 """
 
-import argparse
 import asyncio
 import contextlib
 import os
@@ -13,7 +12,6 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +24,7 @@ from benchmarks.failover.overlap import gates_overlapping, orders_overlapping
 from benchmarks.failover.places import ARBITERS, COMPONENTS, GROUPS, Places
 from benchmarks.failover.rounds import RoundFailed, Rounds
 from benchmarks.failover.watch import Gates, Moves
+from benchmarks.rounds import Options, parse
 from sidecar.broker.interface import BrokerAway
 from sidecar.broker.rabbit import RabbitBroker
 from sidecar.cli.process import run_to_end
@@ -44,17 +43,6 @@ TABLE_COLUMNS: Final = 120
 """Where the output is no terminal."""
 SPOKEN_MAX: Final = 5
 """Overlaps printed of one cause; the count is always whole."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """One run."""
-
-    rounds: int
-    causes: tuple[Cause, ...]
-    output: Path
-    keep_logs: bool
-    seed: int
 
 
 class Measured:
@@ -140,7 +128,7 @@ class Measured:
 
 @contextlib.asynccontextmanager
 async def stage(
-    url: str, options: Options, directory: Path, *, proxied: bool, console: Console
+    url: str, options: Options[Cause], directory: Path, *, proxied: bool, console: Console
 ) -> AsyncIterator[Measured]:
     """The running system; whatever happens inside, nothing that was started is left behind."""
     broker = RabbitBroker([url], name="benchmark")
@@ -172,7 +160,7 @@ async def stage(
         yield Measured(rounds, gates, moves, places, console)
 
 
-async def run(options: Options, console: Console) -> int:
+async def run(options: Options[Cause], console: Console) -> int:
     """All stages on one broker; the exit code."""
 
     def say(line: str) -> None:
@@ -216,27 +204,15 @@ async def run(options: Options, console: Console) -> int:
     return 0
 
 
-def parse(arguments: Sequence[str]) -> Options:
-    """The options in a command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.failover", description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=20, help="rounds of each cause and group (default: 20)")
-    parser.add_argument("--causes", default=",".join(CAUSES), help=f"comma-separated, of {', '.join(CAUSES)}")
-    parser.add_argument("--output", type=Path, default=Path("build/failover.json"))
-    parser.add_argument("--keep", action="store_true", help="keep the logs of all processes")
-    parser.add_argument("--seed", type=int, default=1, help="decides the moments of the strikes")
-    given = parser.parse_args(arguments)
-    names = given.causes.split(",")
-    if unknown := sorted(set(names) - set(CAUSES)):
-        parser.error(f"no such cause: {', '.join(unknown)}")
-    if not 1 <= given.rounds <= 1_000:
-        parser.error("--rounds must be from 1 to 1000")
-    causes = tuple(CAUSES[each] for each in names)
-    return Options(rounds=given.rounds, causes=causes, output=given.output, keep_logs=given.keep, seed=given.seed)
-
-
 def main() -> None:
     """Run; SIGINT and SIGTERM end everything that was started."""
-    options = parse(sys.argv[1:])
+    options = parse(
+        sys.argv[1:],
+        CAUSES,
+        prog="python -m benchmarks.failover",
+        what=__doc__.partition("\n")[0],
+        output=Path("build/failover.json"),
+    )
     console = Console()
     if not console.is_terminal:
         console = Console(width=TABLE_COLUMNS)
