@@ -47,6 +47,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "audit": "audit.build_audit",
     "dead-letters": "dead_letters.build_dead_letters",
     "group": "group.build_group",
+    "break": "breaks.build_breaks",
     "topology": "topology.build_topology",
     "schemas": "schemas.build_schemas",
     "config": "configuration.build_config",

@@ -42,6 +42,7 @@ from sidecar.messages.explain import (
 )
 from sidecar.messages.groups import GroupDeclaration, RegisterGroup, RemoveGroup
 from sidecar.messages.measures import Measure, MeasuresReport
+from sidecar.messages.orders import ResolveBreak
 from sidecar.messages.reconcile import Holds, ResolveDifference
 
 REQUEST_REPEAT_S: Final = 1.0
@@ -150,6 +151,12 @@ class Operator:
         request_id = uuid.uuid4().hex
         request = UnpauseRequest(request_id=request_id, group=group, actor=self._actor, reason=reason)
         return await self._command(request, "unpause", request_id, timeout_s)
+
+    async def resolve_break(self, cl_ord_id: str, reason: str, *, timeout_s: float = 5.0) -> CommandResult:
+        """Close the breaks of one order. Raises NoAnswer; a refusal is an answer with `ok` false."""
+        request_id = uuid.uuid4().hex
+        request = ResolveBreak(request_id=request_id, cl_ord_id=cl_ord_id, actor=self._actor, reason=reason)
+        return await self._command(request, "resolve-break", request_id, timeout_s)
 
     async def resolve_difference(
         self, venue: str, account: str, name: str, reason: str, *, holds: Holds = "positions", timeout_s: float = 5.0

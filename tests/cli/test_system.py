@@ -35,8 +35,11 @@ async def test_status(config: Path) -> None:
     """Status says who leads, as JSON and in words; a comparison has the arbiter hash its state at once."""
     async with arbiter(config):
         compared = await sidecar_command("compare", "--json", "-c", config)
+        unbroken = await sidecar_command("break", "resolve", "order-1", *WHY, "--json", "-c", config)
         as_json = await sidecar_command("status", "--json", "-c", config)
         in_words = await sidecar_command("status", "-c", config)
+    assert (unbroken.code, unbroken.json[0]["ok"]) == (ExitCode.NO, False)
+    assert "no break of ClOrdID 'order-1' is open" in unbroken.json[0]["text"]
     assert compared.code == ExitCode.OK
     assert [(each["arbiter"], len(each["digest"])) for each in compared.json] == [("arbiter-1", 32)]
     assert as_json.code == ExitCode.OK
