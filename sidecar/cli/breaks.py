@@ -3,20 +3,17 @@
 Owns the command. docs/orders.md says what a break is; `break-found.v1` on `sidecar.events` has its kind and both sides.
 """
 
-import asyncio
 from typing import Annotated
 
 import typer
 
-from sidecar.cli.graph import operator_at, read_settings
-from sidecar.cli.operator import end_with
+from sidecar.cli.operator import ask_and_end
 from sidecar.cli.options import (
     ActorOption,
     ConfigOption,
     JsonOption,
     ReasonOption,
     TimeoutOption,
-    actor_or_default,
     require_reason,
 )
 
@@ -33,14 +30,15 @@ def resolve(
 
     Exit codes: 0 closed; 1 refused, with the reason; 4 no arbiter answered.
     """
-    reason, settings = require_reason(reason), read_settings(config)
+    reason = require_reason(reason)
 
-    async def ask() -> None:
-        async with operator_at(settings, actor_or_default(actor), timeout_s) as operator:
-            result = await operator.resolve_break(cl_ord_id, reason, timeout_s=timeout_s)
-        end_with([result], as_json)
-
-    asyncio.run(ask())
+    ask_and_end(
+        lambda operator: operator.resolve_break(cl_ord_id, reason, timeout_s=timeout_s),
+        actor=actor,
+        config=config,
+        as_json=as_json,
+        timeout_s=timeout_s,
+    )
 
 
 def build_breaks() -> typer.Typer:

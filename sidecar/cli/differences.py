@@ -3,23 +3,19 @@
 Owns the command. `sidecar status` shows what is open; docs/reconciliation.md says what a difference is.
 """
 
-import asyncio
 from typing import Annotated
 
 import typer
 
-from sidecar.cli.graph import operator_at, read_settings
-from sidecar.cli.operator import end_with
+from sidecar.cli.operator import ask_and_end
 from sidecar.cli.options import (
     ActorOption,
     ConfigOption,
     JsonOption,
     ReasonOption,
     TimeoutOption,
-    actor_or_default,
     require_reason,
 )
-from sidecar.messages.control import CommandResult
 from sidecar.messages.reconcile import Holds
 
 VenueArgument = Annotated[str, typer.Argument(help="The venue, as in the configuration.")]
@@ -40,11 +36,13 @@ def resolve_difference(
 
     Exit codes: 0 resolved; 1 refused, with the reason; 4 no arbiter answered.
     """
-    reason, settings = require_reason(reason), read_settings(config)
+    reason = require_reason(reason)
     holds: Holds = "balances" if balance else "positions"
 
-    async def ask() -> CommandResult:
-        async with operator_at(settings, actor_or_default(actor), timeout_s) as operator:
-            return await operator.resolve_difference(venue, account, name, reason, holds=holds, timeout_s=timeout_s)
-
-    end_with([asyncio.run(ask())], as_json)
+    ask_and_end(
+        lambda operator: operator.resolve_difference(venue, account, name, reason, holds=holds, timeout_s=timeout_s),
+        actor=actor,
+        config=config,
+        as_json=as_json,
+        timeout_s=timeout_s,
+    )

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from sidecar.cli.errors import ExitCode
 from sidecar.cli.graph import operator_at, read_settings
-from sidecar.cli.operator import end_with
+from sidecar.cli.operator import ask_and_end, end_with
 from sidecar.cli.options import (
     ActorOption,
     ConfigOption,
@@ -92,13 +92,15 @@ def remove(
 
     Exit codes: 0 removed; 1 refused, with the reason; 4 no arbiter answered.
     """
-    reason, settings = require_reason(reason), read_settings(config)
+    reason = require_reason(reason)
 
-    async def ask() -> CommandResult:
-        async with operator_at(settings, actor_or_default(actor), timeout_s) as operator:
-            return await operator.remove(group, reason, dry_run=dry_run, timeout_s=timeout_s)
-
-    end_with([asyncio.run(ask())], as_json)
+    ask_and_end(
+        lambda operator: operator.remove(group, reason, dry_run=dry_run, timeout_s=timeout_s),
+        actor=actor,
+        config=config,
+        as_json=as_json,
+        timeout_s=timeout_s,
+    )
 
 
 def build_group() -> typer.Typer:

@@ -1,9 +1,12 @@
 """`sidecar resume` and `sidecar failover`: what only an operator may ask, answered by the arbiter.
 
-Owns the two commands. Whether the caller is an operator is decided by the arbiter, from the broker user.
+Owns the two commands, and how any command with one request ends. Whether the caller is an operator is decided by the
+arbiter, from the broker user.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -69,13 +72,33 @@ def failover(
 
     Exit codes: 0 under way, see `sidecar history`; 1 refused, with the reason; 4 no arbiter answered.
     """
-    reason, settings = require_reason(reason), read_settings(config)
+    reason = require_reason(reason)
 
-    async def move() -> CommandResult:
+    ask_and_end(
+        lambda operator: operator.failover(group, reason, to=to, dry_run=dry_run, timeout_s=timeout_s),
+        actor=actor,
+        config=config,
+        as_json=as_json,
+        timeout_s=timeout_s,
+    )
+
+
+def ask_and_end(
+    ask: Callable[[Operator], Awaitable[CommandResult]],
+    *,
+    actor: str,
+    config: Path | None,
+    as_json: bool,
+    timeout_s: float,
+) -> None:
+    """One request of an operator's, its answer, and the end with the answer's exit code."""
+    settings = read_settings(config)
+
+    async def one() -> CommandResult:
         async with operator_at(settings, actor_or_default(actor), timeout_s) as operator:
-            return await operator.failover(group, reason, to=to, dry_run=dry_run, timeout_s=timeout_s)
+            return await ask(operator)
 
-    end_with([asyncio.run(move())], as_json)
+    end_with([asyncio.run(one())], as_json)
 
 
 async def _in_force(operator: Operator, timeout_s: float) -> list[str]:

@@ -3,24 +3,20 @@
 Owns the two commands and how a duration is written. A pause always ends by itself.
 """
 
-import asyncio
 import re
 from typing import Annotated, Final
 
 import typer
 
-from sidecar.cli.graph import operator_at, read_settings
-from sidecar.cli.operator import end_with
+from sidecar.cli.operator import ask_and_end
 from sidecar.cli.options import (
     ActorOption,
     ConfigOption,
     JsonOption,
     ReasonOption,
     TimeoutOption,
-    actor_or_default,
     require_reason,
 )
-from sidecar.messages.control import CommandResult
 
 UNITS_S: Final = {"s": 1, "m": 60, "h": 3600}
 GroupArgument = Annotated[str, typer.Argument(help="The failover group, as in the configuration.")]
@@ -39,13 +35,15 @@ def pause(
 
     Exit codes: 0 paused; 1 refused, with the reason; 4 no arbiter answered.
     """
-    reason, duration_s, settings = require_reason(reason), parse_duration_s(duration), read_settings(config)
+    reason, duration_s = require_reason(reason), parse_duration_s(duration)
 
-    async def ask() -> CommandResult:
-        async with operator_at(settings, actor_or_default(actor), timeout_s) as operator:
-            return await operator.pause(group, reason, duration_s, timeout_s=timeout_s)
-
-    end_with([asyncio.run(ask())], as_json)
+    ask_and_end(
+        lambda operator: operator.pause(group, reason, duration_s, timeout_s=timeout_s),
+        actor=actor,
+        config=config,
+        as_json=as_json,
+        timeout_s=timeout_s,
+    )
 
 
 def unpause(
@@ -60,13 +58,15 @@ def unpause(
 
     Exit codes: 0 ended; 1 refused, with the reason; 4 no arbiter answered.
     """
-    reason, settings = require_reason(reason), read_settings(config)
+    reason = require_reason(reason)
 
-    async def ask() -> CommandResult:
-        async with operator_at(settings, actor_or_default(actor), timeout_s) as operator:
-            return await operator.unpause(group, reason, timeout_s=timeout_s)
-
-    end_with([asyncio.run(ask())], as_json)
+    ask_and_end(
+        lambda operator: operator.unpause(group, reason, timeout_s=timeout_s),
+        actor=actor,
+        config=config,
+        as_json=as_json,
+        timeout_s=timeout_s,
+    )
 
 
 def parse_duration_s(text: str) -> int:
