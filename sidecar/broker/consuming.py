@@ -139,6 +139,9 @@ class Consumer:
         channel = await session.straight_channel()
         first = self._first_offset()
         seat = Seat(channel, self._subscription, self._counters, first)
+        if self._leaving:
+            seat.end("it was unsubscribed")
+        self._seat = seat  # From here on: the first deliveries may come before the answer to `basic_consume`.
         consuming = False
         try:
             async with asyncio.timeout(session.timeout_s):
@@ -152,7 +155,7 @@ class Consumer:
                     arguments=None if queue.kind != "stream" else {OFFSET: "next" if first is None else first},
                 )
             consuming = True
-            self._seat, self._channel = seat, channel
+            self._channel = channel
             standing.up()
             await seat.serve(session.timeout_s)
         finally:

@@ -11,8 +11,9 @@ from pamqp.commands import Connection
 from pamqp.common import FieldTable
 from yarl import URL
 
-from sidecar.broker.interface import BrokerAway, Outgoing, PublishFailed, Subscription, TopologyConflict
+from sidecar.broker.interface import BrokerAway, Delivery, Outgoing, PublishFailed, Subscription, TopologyConflict
 from sidecar.broker.rabbit import RabbitBroker
+from sidecar.broker.straight import StraightChannel
 from sidecar.demo.proxy import Proxy
 
 pytestmark = pytest.mark.broker
@@ -245,3 +246,30 @@ async def test_second_subscription_is_an_error(site: RabbitSite) -> None:
     broker = await site.broker(Subscription(queue=queue, on_delivery=Box()))
     with pytest.raises(ValueError, match="unsubscribe first"):
         broker.subscribe(Subscription(queue=queue, on_delivery=Box()))
+
+
+async def test_unsubscribing_before_the_consumer_is_confirmed(
+    site: RabbitSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deliveries that overtake the end of a subscription are not handed on, though it was never seen to begin."""
+    queue, box, begun = site.queue("quorum"), Box(None), asyncio.Event()
+    broker = await site.broker(Subscription(queue=queue, on_delivery=box))
+    broker.unsubscribe(queue.name)
+    await asyncio.gather(*[broker.submit(to(queue, str(n))) for n in range(8)])
+    consume = StraightChannel.basic_consume
+
+    async def slowly(channel: StraightChannel, *arguments: object, **options: object) -> object:
+        answer = await consume(channel, *arguments, **options)  # type: ignore[arg-type]  # Handed on as they came.
+        await begun.wait()
+        return answer
+
+    def once(delivery: Delivery) -> None:
+        box(delivery)
+        broker.unsubscribe(queue.name)
+
+    monkeypatch.setattr(StraightChannel, "basic_consume", slowly)
+    broker.subscribe(Subscription(queue=queue, on_delivery=once, prefetch=8))
+    await box.holds(1)
+    begun.set()
+    await site.round_trip()
+    assert len(box.bodies) == 1
