@@ -36,8 +36,9 @@ check: install  ## Lint, formatting, types and the import ladder
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Two processes, each with a broker that it starts. A broker of yours is one, and tests of two would meet on it.
 test: check  ## Check, then every test, against a real broker that is found or started
-	$(BIN)/pytest
+	$(BIN)/pytest $(if $(SIDECAR_AMQP_URL),,-n 2 --dist loadfile)
 
 simulate-nightly: install  ## Try to break the promises for an hour, on all cores; CONFIG=FILE is your own configuration
 	$(BIN)/sidecar simulate $(if $(CONFIG),--config $(CONFIG)) --minutes $(or $(MINUTES),60) --arbiters 3 --orders-per-minute 20 --seed $$(date +%Y%m%d)0000

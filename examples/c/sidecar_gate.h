@@ -36,7 +36,7 @@ struct sidecar_order {
 };
 
 struct sidecar_gate {
-    const char *path;
+    const char *path;      /* The caller's: kept, not copied. */
     const uint64_t *words; /* The mapped page, or NULL, which is closed. */
     dev_t device;
     ino_t inode;

@@ -21,7 +21,7 @@ from sidecar.demo.brokers import (
     find_broker,
     standard_ways,
 )
-from sidecar.demo.brokers_apt import no_service_starts
+from sidecar.demo.brokers_apt import no_service_starts, turn
 from sidecar.demo.brokers_command import CommandFailed, run_command
 from sidecar.demo.brokers_greeting import PROTOCOL_HEADER, ask_version, wait_for_version
 from sidecar.demo.brokers_node import PrivateNode, server_program
@@ -266,3 +266,20 @@ def test_policy_of_others(tmp_path: Path) -> None:
     with no_service_starts(policy):
         assert policy.read_text() == "mine"
     assert policy.read_text() == "mine"
+
+
+async def test_one_installs_at_a_time(tmp_path: Path) -> None:
+    """Who wants to install while another does waits for its end."""
+    lock, order = tmp_path / "lock", list[str]()
+
+    async def second() -> None:
+        async with turn(lock):
+            order.append("second")
+
+    async with turn(lock):
+        waiting = asyncio.create_task(second())
+        taken = await asyncio.create_subprocess_exec("flock", "--nonblock", str(lock), "true")
+        assert await taken.wait() == 1  # Locked for other processes too.
+        order.append("first")
+    await waiting
+    assert order == ["first", "second"]

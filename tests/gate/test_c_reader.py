@@ -133,7 +133,8 @@ def test_any_damage_is_closed(library: ctypes.CDLL, tmp_path: Path) -> None:
 def test_a_page_that_was_made_again_is_found(library: ctypes.CDLL, tmp_path: Path) -> None:
     """A reader whose page was removed and made again reads the new one."""
     path = tmp_path / "page.gate"
-    library.keep(str(path).encode())
+    name = str(path).encode()  # The reader keeps the pointer, and so it must outlive it.
+    library.keep(name)
     assert library.check_kept() == 0
     later_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + HOUR_NS
     for _ in range(2):
