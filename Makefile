@@ -41,7 +41,7 @@ test: check  ## Check, then every test, against a real broker that is found or s
 	$(BIN)/pytest $(if $(SIDECAR_AMQP_URL),,-n 2 --dist loadfile)
 
 simulate-nightly: install  ## Try to break the promises for an hour, on all cores; CONFIG=FILE is your own configuration
-	$(BIN)/sidecar simulate $(if $(CONFIG),--config $(CONFIG)) --minutes $(or $(MINUTES),60) --arbiters 3 --orders-per-minute 20 --seed $$(date +%Y%m%d)0000
+	$(BIN)/sidecar simulate $(if $(CONFIG),--config $(CONFIG)) --minutes $(or $(MINUTES),60) --arbiters 3 --orders-per-minute 20 --errands-per-minute 10 --seed $$(date +%Y%m%d)0000
 
 demo: install  ## The whole system as processes: failover, halt, resume, arbiter takeover
 	$(BIN)/sidecar demo
@@ -72,6 +72,10 @@ bench-deadman: install  ## Stop whoever keeps gates open, 20 times each, and see
 bench-journal: install  ## The journal's speeds beside the broker's own, with a million records (about 10 minutes)
 	$(BIN)/python -m benchmarks.journal
 
+.PHONY: bench-orders
+bench-orders: install  ## Orders through pre-commit beside the broker's own, on one node and three, and memory (20 minutes)
+	$(BIN)/python -m benchmarks.orders
+
 .PHONY: bench-gate
 bench-gate: install  ## The gate check in Python beside an empty call and one reading of the clock
 	$(BIN)/python benchmarks/gate.py
@@ -87,6 +91,10 @@ bench-halt: install  ## A halt to the last of 1000 gates, and one under order tr
 .PHONY: bench-shutdown
 bench-shutdown: install  ## Emergency shutdown of 50 components on this machine, in less than 5 s (about 5 minutes)
 	$(BIN)/python -m benchmarks.shutdown
+
+.PHONY: bench-state
+bench-state: install  ## Kill the active's host 20 times and see how old the state is that the next one begins with (2 minutes)
+	$(BIN)/python -m benchmarks.state
 
 generate: install  ## Write schemas/ and topology/ again from the code
 	$(BIN)/sidecar schemas export schemas

@@ -74,12 +74,17 @@ def amqp_url(pytestconfig: pytest.Config) -> str:
 @pytest.fixture
 async def clean_amqp_url(amqp_url: str) -> str:
     """The same broker, with none of our queues on it: whoever starts now starts with an empty journal."""
+    await remove_our_queues(amqp_url)
+    return amqp_url
+
+
+async def remove_our_queues(amqp_url: str) -> None:
+    """Begin anew."""
     connection = await aio_pika.connect(amqp_url, timeout=10)
     async with connection:
         for queue in QUEUES:
             channel = await connection.channel()
             await channel.queue_delete(queue.name, timeout=10)
-    return amqp_url
 
 
 @pytest.fixture(params=["memory", pytest.param("rabbit", marks=pytest.mark.broker)])

@@ -46,6 +46,7 @@ class Inbox:
         senders: Senders,
     ) -> None:
         self.answered_ns = 0
+        self.on_lease: Callable[[Lease], None] = lambda message: None
         self.on_start: Callable[[StartComponent], None] = lambda message: None
         self.on_measures_recorded: Callable[[MeasuresRecorded], None] = lambda message: None
         self.on_once: Callable[[OnceAnswer], None] = lambda message: None
@@ -105,6 +106,7 @@ class Inbox:
                 self.answered_ns = now_ns
                 self._metrics.leases_received.inc()
                 self._gatekeeper.do(core.on_lease(message, now_ns))
+                self.on_lease(message)
             case StartComponent():
                 self.on_start(message)
             case OrderGranted() | OrderDenied():

@@ -25,7 +25,7 @@ from sidecar.agent.openapi import described, openapi
 from sidecar.agent.orders import TooManyOrders
 from sidecar.agent.parts import Parts
 from sidecar.agent.problems import BODY_BYTES_MAX, EXCEPTION_HANDLERS, Refused
-from sidecar.agent.reports import OutboxFull, Report
+from sidecar.agent.reports import OutboxFull, report_of
 from sidecar.agent.sessions import TooManySessions
 from sidecar.agent.state_routes import get_state, put_state
 from sidecar.messages.local import (
@@ -40,15 +40,9 @@ from sidecar.messages.local import (
     SessionAlive,
     SessionEnded,
     SessionOpened,
+    StateArrived,
 )
-from sidecar.messages.orders import (
-    OrderAborted,
-    OrderCommitted,
-    OrderDenied,
-    OrderGranted,
-    OrderUnknown,
-    ReportRecorded,
-)
+from sidecar.messages.orders import OrderDenied, OrderGranted, ReportRecorded
 from sidecar.telemetry.endpoint import health_routes
 
 CALLER_WAITS_S: Final = 2.0
@@ -74,7 +68,7 @@ def local_api(parts: Parts, health: list[HTTPRouteHandler]) -> Litestar:
     )
 
 
-_LINES: Final = (HaltsInForce, MeasureAsked, SessionAlive, SessionEnded)
+_LINES: Final = (HaltsInForce, MeasureAsked, StateArrived, SessionAlive, SessionEnded)
 
 
 @asgi(
@@ -169,7 +163,7 @@ async def report_order(request: Call, cl_ord_id: FromPath[str], parts: NamedDepe
     report = await read_body(request, CommitReport)
     check_report(report)
     try:
-        recorded = parts.reports.keep(_report(parts.gatekeeper.core.component, cl_ord_id, report))
+        recorded = parts.reports.keep(report_of(parts.gatekeeper.core.component, cl_ord_id, report))
     except OutboxFull as error:
         raise Refused(503, "TOO_MANY_REPORTS", str(error), "report again when an arbiter answers") from error
     await asyncio.wait({recorded}, timeout=CALLER_WAITS_S)
@@ -197,21 +191,10 @@ async def push_health(request: Call, parts: NamedDependency[Parts]) -> GateStatu
     check_health(push)
     if not parts.gatekeeper.core.incarnation:
         raise Refused(409, "NO_SESSION", "no component session is open", "open GET /v1/session first")
+    parts.strategies.told(push.strategies)
     parts.health.push(push)
     parts.probes.pushed()
     return parts.gatekeeper.status()
-
-
-def _report(component: str, cl_ord_id: str, report: CommitReport) -> Report:
-    match report.outcome:
-        case "committed":
-            return OrderCommitted(
-                component=component, cl_ord_id=cl_ord_id, order_id=report.order_id, ord_status=report.ord_status
-            )
-        case "aborted":
-            return OrderAborted(component=component, cl_ord_id=cl_ord_id, reason=report.reason)
-        case "unknown":
-            return OrderUnknown(component=component, cl_ord_id=cl_ord_id, reason=report.reason)
 
 
 ROUTES: Final[tuple[BaseRouteHandler, ...]] = (

@@ -39,7 +39,8 @@ class Described:
 
     `takes` is the type of the JSON body, or bytes; `gives` that of the answer, where the annotation does not name it;
     `lines` are those of a stream; `path` the types of path parameters; `headers` those of the request, by name;
-    `answers` the headers of the answer; `also` other good answers; `refuses` the refusals of this route alone.
+    `query` its optional parameters; `answers` the headers of the answer; `also` other good answers; `refuses` the
+    refusals of this route alone.
     """
 
     takes: Any = None
@@ -47,6 +48,7 @@ class Described:
     lines: tuple[Any, ...] = ()
     path: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, Any] = field(default_factory=dict)
+    query: Mapping[str, Any] = field(default_factory=dict)
     answers: Mapping[str, Any] = field(default_factory=dict)
     also: Mapping[int, str] = field(default_factory=dict)
     refuses: Mapping[int, str] = field(default_factory=dict)
@@ -124,6 +126,7 @@ def _operation(handler: BaseRouteHandler, path: str, schemas: _Schemas) -> dict[
         {"name": name, "in": "header", "required": True, "schema": schemas.of(kind)}
         for name, kind in words.headers.items()
     ]
+    parameters += [{"name": name, "in": "query", "schema": schemas.of(kind)} for name, kind in words.query.items()]
     if parameters:
         operation["parameters"] = parameters
     if words.takes is not None:

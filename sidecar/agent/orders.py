@@ -16,7 +16,6 @@ import structlog
 from sidecar.agent.clock import boottime_ns
 from sidecar.agent.postbox import Postbox
 from sidecar.agent.reports import OutboxFull, ReportOutbox
-from sidecar.broker.interface import BrokerAway
 from sidecar.broker.topology import ORDERS
 from sidecar.config.models import OrderSettings
 from sidecar.core.sidecar import Denial, Sidecar
@@ -32,7 +31,8 @@ DENIAL_CODES: Final = (
     "NO_SESSION", "NO_LEASE", "NO_SLOT", "REDUCING", "CANCEL_ONLY", "HALTED",
     "NO_ANSWER", "NO_BROKER", "DUPLICATE", "SESSION_CHANGED", "STALE_TOKEN", "CAPACITY", "NO_ORIGINAL",
     "REPLACE_PENDING", "LIMIT_QTY", "LIMIT_NOTIONAL", "LIMIT_COLLAR", "LIMIT_POSITION", "LIMIT_EXPOSURE",
-    "LIMIT_OPEN_ORDERS", "LIMIT_RATE", "LIMIT_LOSS", "LIMIT_DUPLICATE", "LIMIT_SELF_TRADE", "NO_REFERENCE", OTHER,
+    "LIMIT_OPEN_ORDERS", "LIMIT_RATE", "LIMIT_LOSS", "LIMIT_DUPLICATE", "LIMIT_SELF_TRADE", "NO_REFERENCE",
+    "PREDECESSOR", OTHER,
 )  # fmt: skip
 
 Answer = OrderGranted | OrderDenied
@@ -57,7 +57,7 @@ class OrderDesk:
         self._denials = BoundedCounter(
             "sidecar_orders_denied", "Orders refused, by code.", "code", DENIAL_CODES, metrics.registry
         )
-        self._waiting: dict[str, asyncio.Future[Answer]] = {}
+        self._waiting: dict[str, asyncio.Future[Answer | None]] = {}
         self._settled = _Remembered()
         self._given_up = _Remembered()
         self._log = structlog.get_logger(__name__)
@@ -99,30 +99,26 @@ class OrderDesk:
         return None
 
     async def _exchange(self, intent: OrderIntent) -> Answer | Denial:
-        waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        if not self._send(intent):
+            return Denial("NO_BROKER", f"the broker is away, nothing was sent: {self._postbox.trouble}")
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[Answer | None] = loop.create_future()
         self._waiting[intent.cl_ord_id] = waiting
-        sent = False
+        attempts = [loop.call_later(self._attempt_s * each, self._send, intent) for each in range(1, ATTEMPTS)]
+        end = loop.call_later(self._attempt_s * ATTEMPTS, _give_up, waiting)
         try:
-            for _ in range(ATTEMPTS):
-                sent = self._send(intent) or sent
-                if not sent:
-                    return Denial("NO_BROKER", f"the broker is away, nothing was sent: {self._postbox.trouble}")
-                await asyncio.wait({waiting}, timeout=self._attempt_s)
-                if waiting.done():
-                    return waiting.result()
-            return Denial("NO_ANSWER", "no arbiter answered in time: the order must not be sent")
+            answer = await waiting
         finally:
             # Also when the caller went away: nobody will hear a grant that comes from now on.
+            for timer in (*attempts, end):
+                timer.cancel()
             del self._waiting[intent.cl_ord_id]
-            if sent and not waiting.done():
+            if not waiting.done() or waiting.cancelled() or waiting.result() is None:
                 self._given_up.add(intent.cl_ord_id)
+        return answer or Denial("NO_ANSWER", "no arbiter answered in time: the order must not be sent")
 
     def _send(self, intent: OrderIntent) -> bool:
-        try:
-            self._postbox.submit(ORDERS, f"intent.{intent.component}", intent, correlation_id=intent.cl_ord_id)
-        except BrokerAway:
-            return False
-        return True
+        return self._postbox.ask(ORDERS, f"intent.{intent.component}", intent, correlation_id=intent.cl_ord_id)
 
     def _pass_on(self, request: OrderRequest, intent: OrderIntent, granted: OrderGranted) -> Answer:
         """The last look before the component is told: what was true at the question may not be any more."""
@@ -152,6 +148,11 @@ class OrderDesk:
             self._reports.keep(OrderAborted(component=self._core.component, cl_ord_id=cl_ord_id, reason=reason))
         except OutboxFull as error:
             self._log.error("an abort could not be reported", cl_ord_id=cl_ord_id, error=str(error))
+
+
+def _give_up(waiting: "asyncio.Future[Answer | None]") -> None:
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 class _Remembered:

@@ -28,7 +28,10 @@ from sidecar.agent.process_figures import pid_in
 from sidecar.agent.reports import ReportOutbox
 from sidecar.agent.sessions import Sessions
 from sidecar.agent.starting import Starting
+from sidecar.agent.state_desk import StateDesk
 from sidecar.agent.state_keep import StateKeep
+from sidecar.agent.state_wire import StateWire
+from sidecar.agent.strategies import StrategyDesk
 from sidecar.broker.interface import Broker, Subscription
 from sidecar.broker.roundtrip import Roundtrip
 from sidecar.broker.topology import HEALTH, control_queue, reply_queue, roundtrip_key
@@ -93,19 +96,23 @@ class Parts:
         self.gatekeeper = Gatekeeper(self.core, writer, store, self.postbox)
         self.heartbeats = Heartbeats(self.gatekeeper, self.postbox, timing, metrics)
         self.own_halts = OwnHalts(name)
-        self.states = StateKeep(places.state_dir, name)
+        self.strategies = StrategyDesk(self.gatekeeper, self.own_halts, self.postbox)
+        keep = StateKeep(places.state_dir, name)
         self.state_bytes_max = settings.component.state_bytes_max if settings.component else 0
-        self.sessions = Sessions(self.gatekeeper, self.heartbeats, str(places.gate), self.states)
+        self.sessions = Sessions(self.gatekeeper, self.heartbeats, str(places.gate), keep)
         self.reports = ReportOutbox(name, self.postbox, metrics, settings.orders.unrecorded_max)
         self.desk = OrderDesk(self.core, self.postbox, self.reports, settings.orders, metrics)
         self.once = OnceDesk(self.core, self.postbox, metrics, settings.orders.precommit_timeout_ms)
         senders = settings.security.senders()
+        self._state_wire = StateWire(broker, name, run, self.postbox, senders, metrics.states)
+        self.states = self._states_of(settings, keep, metrics)
         self.inbox = Inbox(self.gatekeeper, self.desk, self.reports, self.postbox, metrics, senders)
         self.collecting = self._collecting_of(settings)
         rules = health_rules(settings.health.rules)
         self.health = Health(self.gatekeeper, self.inbox, self.postbox, timing, rules, self.collecting)
         self.starting = Starting(self.core, run, settings.component, places.environment, self.postbox)
         self.inbox.on_start = self.starting.ordered
+        self.inbox.on_lease = self.states.on_lease
         self.inbox.on_once = self.once.on_answer
         self.inbox.on_once_recorded = self.once.on_recorded
         self.measures = self._measures_of(settings, places)
@@ -145,7 +152,23 @@ class Parts:
             measures=self.measures.reports(),
             up_ns=self.health.up_ns,
             health=self.health.report(),
+            states=self.states.status(),
+            state_trouble=self._state_wire.trouble,
+            strategies=self.strategies.states,
         )
+
+    def _states_of(self, settings: Settings, keep: StateKeep, metrics: SidecarMetrics) -> StateDesk:
+        desk = StateDesk(
+            self.core,
+            keep,
+            self._state_wire,
+            self.postbox,
+            metrics.states,
+            bytes_max=self.state_bytes_max,
+            others={group: each.components for group, each in settings.groups.items()},
+        )
+        desk.tell, desk.hurry = self.sessions.tell, self.heartbeats.send
+        return desk
 
     def _collecting_of(self, settings: Settings) -> Collecting:
         own = settings.component
@@ -172,9 +195,11 @@ class Parts:
         self.measures.halts_changed(memory)
 
     def _announce(self, status: GateStatus) -> None:
+        self.states.notice(status)
         self.measures.notice(status.incarnation)
         self.starting.notice(attached=bool(status.incarnation))
         self.health.notice(status.incarnation)
+        self.strategies.notice(status.incarnation)
         self.probes.notice(status.incarnation)
         self.sessions.announce(status)
 

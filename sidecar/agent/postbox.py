@@ -94,6 +94,14 @@ class Postbox:
         except BrokerAway:
             self._log.warning("an answer could not be sent", type=out.type, to=delivery.reply_to)
 
+    def ask(self, exchange: str, key: str, message: Message, *, correlation_id: str) -> bool:
+        """Send what its answer will confirm, and what is asked again without one; False when there is no link."""
+        try:
+            self._broker.post(self._outgoing(exchange, key, message, correlation_id=correlation_id))
+        except BrokerAway:
+            return False
+        return True
+
     def submit(
         self, exchange: str, key: str, message: Message, *, correlation_id: str = "", answered: bool = True
     ) -> asyncio.Future[None]:

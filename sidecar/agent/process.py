@@ -21,6 +21,7 @@ import structlog
 from sidecar import __version__
 from sidecar.agent.child import Child, ChildNotStarted
 from sidecar.agent.clock import boottime_ns
+from sidecar.agent.inside import Inside
 from sidecar.agent.listener import bind_unix
 from sidecar.agent.local_api import local_api
 from sidecar.agent.loopback import TokenRequired, bind_loopback, read_token
@@ -47,7 +48,7 @@ class Agent:
     """One sidecar process. `broker` is not yet started; `child` is the component's command, if we start it.
 
     `listening` is set once the local interface answers; `health_port` is then the TCP port of /health, and `local_port`
-    that of the local interface, if any.
+    that of the local interface, if any. `inside` then serves a component in this very process.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Agent:
         self.listening = asyncio.Event()
         self.health_port: int | None = None
         self.local_port: int | None = None
+        self.inside: Inside | None = None
         self._examination = examination or Examination()
         self.metrics.broker.counters = lambda: asdict(broker.counters)
         self.metrics.broker.findings = lambda: self._examination.counts
@@ -91,6 +93,7 @@ class Agent:
             stack.callback(writer.close)
             run = uuid.uuid4().hex[:12]
             parts = Parts(self._settings, self.places, self._broker, writer, self.metrics, run)
+            self.inside = Inside(parts)
             stack.callback(parts.gatekeeper.close)
             parts.health.found = lambda: (*filter(None, (parts.roundtrip.trouble,)), *self._examination.reasons)
             if self._child is not None:
@@ -151,6 +154,7 @@ class Agent:
             stopped = await self._child.stop(self._grace_s) if self._child is not None else 0
             await parts.reports.drain(DRAIN_S)
             await parts.once.drain(DRAIN_S)
+            await parts.states.drain(DRAIN_S)
             for work in works:
                 work.cancel()
             await asyncio.gather(*works, return_exceptions=True)
@@ -166,6 +170,7 @@ class Agent:
             "heartbeats": parts.heartbeats.run(),
             "reports": parts.reports.run(),
             "once": parts.once.run(),
+            "states": parts.states.run(),
             "measures": parts.measures.run(),
             "health": parts.health.run(self._settings.health.report_interval_ms / 1000),
             "loop-lag": sample_loop_lag(observe_lag),

@@ -14,6 +14,7 @@ import structlog
 from sidecar.agent.postbox import Postbox
 from sidecar.broker.interface import BrokerAway
 from sidecar.broker.topology import ORDERS
+from sidecar.messages.local import CommitReport
 from sidecar.messages.orders import OrderAborted, OrderCommitted, OrderUnknown, ReportRecorded
 from sidecar.telemetry.metrics import SidecarMetrics
 
@@ -22,6 +23,19 @@ REPEATED_AT_ONCE_MAX: Final = 500
 """Reports repeated in one round, the longest waiting first. Higher floods an arbiter that has just come back."""
 
 Report = OrderCommitted | OrderAborted | OrderUnknown
+
+
+def report_of(component: str, cl_ord_id: str, report: CommitReport) -> Report:
+    """What a component's word on its order is to the arbiters."""
+    match report.outcome:
+        case "committed":
+            return OrderCommitted(
+                component=component, cl_ord_id=cl_ord_id, order_id=report.order_id, ord_status=report.ord_status
+            )
+        case "aborted":
+            return OrderAborted(component=component, cl_ord_id=cl_ord_id, reason=report.reason)
+        case "unknown":
+            return OrderUnknown(component=component, cl_ord_id=cl_ord_id, reason=report.reason)
 
 
 class OutboxFull(Exception):

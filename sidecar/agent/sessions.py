@@ -107,13 +107,13 @@ class Sessions:
         previous, self.current = self.current, None
         if previous is not None:
             previous.end("a new session took over")
-        latest = self._states.latest
+        latest = self._states.only
         session.tell(
             SessionOpened(
                 component=session.component,
                 incarnation=session.incarnation,
                 gate_path=self._gate_path,
-                state_version=latest.kept.version if latest else 0,
+                state_version=latest.version if latest else 0,
             )
         )
         self._gatekeeper.do(self._gatekeeper.core.attach(session.incarnation, boottime_ns()))

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sidecar.messages.local import SessionAlive, SessionEnded
+from sidecar.messages.local import SessionAlive, SessionEnded, StateArrived
 
 EVENTS_MAX: Final = 256
 """Lines that wait for a reader that reads slowly. Higher lets it sleep longer before it is cut."""
@@ -40,7 +40,9 @@ class Stream:
         self._waiting = asyncio.Event()
 
     def tell(self, line: msgspec.Struct) -> None:
-        """Add a line; who does not read its lines is cut."""
+        """Add a line; who does not read its lines is cut. Of states that arrived only the newest of a slot waits."""
+        if isinstance(line, StateArrived):
+            self._lines = deque(each for each in self._lines if not _replaces(line, each))
         if len(self._lines) >= EVENTS_MAX:
             self.end(f"it did not read its lines: {EVENTS_MAX} were waiting")
             return
@@ -96,6 +98,10 @@ class Stream:
         except TimeoutError:
             self.end(f"it did not read its lines: one waited for {STALLED_S:g} s")
             await asyncio.Event().wait()  # The connection is cut by its own limit; this task with it.
+
+
+def _replaces(line: StateArrived, before: msgspec.Struct) -> bool:
+    return isinstance(before, StateArrived) and before.slot == line.slot
 
 
 async def _disconnect(receive: Receive) -> None:

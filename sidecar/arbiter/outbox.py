@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable
 
 from sidecar.arbiter.snapshots import Snapshots
-from sidecar.broker.interface import Broker, BrokerError, Delivery, Outgoing
+from sidecar.broker.interface import SHORT_BYTES_MAX, Broker, BrokerError, Delivery, Outgoing
 from sidecar.broker.topology import ARBITER_QUEUE, CONTROL, EVENTS, HEALTH, takes_replies
 from sidecar.core.outputs import (
     Append,
@@ -106,7 +106,8 @@ class Outbox:
             case CorrelatedSilence(change=change, silent=silent):
                 self._metrics.correlated_silence.set(0 if change == "ENDED" else silent)
         self._on_event(message)
-        self._send(EVENTS, key, message)
+        # Keys may end in a name from the wire, and what is bound to them ends in `#`.
+        self._send(EVENTS, key.encode()[:SHORT_BYTES_MAX].decode(errors="ignore"), message)
 
     def _settle(self, handle: int, verdict: str) -> None:
         delivery = self._deliveries.pop(handle, None)

@@ -32,8 +32,8 @@ from sidecar.core.checkpoints import SnapshotRule
 from sidecar.core.figures import group_figures
 from sidecar.core.halts import LiftRule
 from sidecar.core.log import nothing_missing
+from sidecar.core.order_figures import order_figures
 from sidecar.core.outputs import Now, Origin
-from sidecar.core.reconciliation import ReconcileRule
 from sidecar.core.senders import attributed
 from sidecar.core.snapshot import Taken
 from sidecar.core.timing import MS
@@ -57,6 +57,10 @@ STATE_DIFFERS = 6
 JOURNAL_REPLACED = 7
 """The exit code of an arbiter that cannot go on from what it knows: entries of the journal are missing or others."""
 QUEUE_PREFETCH = 1_000
+UNREAD_MAX = 200
+"""Decided records that are not read back, above which nothing is taken from the arbiters' queue. An answer to a
+heartbeat waits for all of them, so higher lets leases run out under a flood of orders. Lower costs throughput where the
+journal is far away."""
 BATCH_MAX = 200
 """Deliveries handled before the loop looks at the time again."""
 
@@ -94,13 +98,7 @@ class ArbiterProcess:
             ),
             failovers_per_hour_max=settings.arbiter.failovers_per_hour_max,
             detection=settings.detection.to_core(),
-            reconciling=ReconcileRule(
-                venues=tuple(sorted(settings.venues)),
-                silent_ns=settings.reconciler.silent_max_ms * MS,
-                behind_ns=settings.reconciler.behind_max_s * 1_000 * MS,
-                settle_ns=settings.reconciler.settle_ms * MS,
-                halts=settings.reconciler.on_break == "halt",
-            ),
+            reconciling=settings.reconciler.to_core(settings.venues),
             limits={scope: each.to_core() for scope, each in settings.limits.items()},
             snapshots=SnapshotRule(
                 records=settings.arbiter.snapshot_records, interval_ns=settings.arbiter.snapshot_interval_s * 1_000 * MS
@@ -111,6 +109,7 @@ class ArbiterProcess:
         self.metrics.broker.counters = lambda: asdict(broker.counters)
         self.metrics.broker.findings = lambda: self._examination.counts
         self.metrics.groups.read = lambda: group_figures(self._core, _now())
+        self.metrics.standing.read = lambda: order_figures(self._core, _now())
         self._core = Arbiter(self._rules, f"{self._name}#{self._run}", _now())
         self._canary_ns = self._journal_ns = _now().boot_ns
         self._canary_patience = Patience(CANARY_LOST_NS)
@@ -199,7 +198,7 @@ class ArbiterProcess:
         next_tick_ns = next_canary_ns = 0
         while not self._stopped.is_set():
             for _ in range(BATCH_MAX):
-                taken = self._inbox.take()
+                taken = self._inbox.take(held=self._core.desk.unread_count >= UNREAD_MAX)
                 if taken is None:
                     break
                 self._handle(*taken)
@@ -218,7 +217,7 @@ class ArbiterProcess:
                 else:
                     self._judge_anchor(self._anchor, now)
                 self._watch()
-            await self._inbox.wait(tick_s)
+            await self._inbox.wait(tick_s, held=self._core.desk.unread_count >= UNREAD_MAX)
 
     def _handle(self, source: Source, delivery: Delivery) -> None:
         if source is Source.JOURNAL:

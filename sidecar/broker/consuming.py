@@ -157,6 +157,7 @@ class Consumer:
             consuming = True
             self._channel = channel
             standing.up()
+            self._subscription.on_begun()
             await seat.serve(session.timeout_s)
         finally:
             self._seat = self._channel = None

@@ -42,9 +42,9 @@ log = logging.getLogger(__name__)
 class Question:
     """What to examine. `urls` and `management_url` hold passwords and are never printed.
 
-    `role` is what the user of `urls` is for, and `name` the component's where it has one; None compares his rights with
-    no role. `starting` is true for a process
-    that declares what is missing and does not look at dead letters.
+    `role` is what the user of `urls` is for, and `name` and `group` the component's where it has them; None compares
+    his rights with no role. `starting` is true for a process that declares what is missing and does not look at dead
+    letters.
     """
 
     urls: Sequence[str] = field(repr=False)
@@ -52,6 +52,7 @@ class Question:
     strict: bool = False
     role: Role | None = None
     name: str = ""
+    group: str = ""
     starting: bool = False
     timeout_s: float = 5.0
 
@@ -70,7 +71,7 @@ async def examine(question: Question) -> list[Finding]:
         user=user,
         timeout_s=question.timeout_s,
     )
-    rights = judge_rights(seen, user, question.role, question.name) if isinstance(seen, Survey) else []
+    rights = judge_rights(seen, user, question.role, question.name, question.group) if isinstance(seen, Survey) else []
     return [*over_amqp, *judge(seen, version, strict=question.strict), *rights]
 
 

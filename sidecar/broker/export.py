@@ -69,8 +69,8 @@ def policies(vhost: str = VHOST) -> dict[str, Any]:
 
 
 def permissions() -> dict[str, Any]:
-    """For each role, what its user may do, as RabbitMQ's regular expressions; NAME stands for the user's own name."""
-    return {role: _plain(rights(role, "NAME", "NAME")) for role in ROLES}
+    """For each role, what its user may do, as RabbitMQ's regular expressions; NAME is its own, GROUP its group."""
+    return {role: _plain(rights(role, "NAME", "NAME", "GROUP")) for role in ROLES}
 
 
 def files() -> Mapping[str, str]:

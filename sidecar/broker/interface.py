@@ -8,10 +8,16 @@ first await (see BROKER facts in docs/broker.md).
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from sidecar.broker.counters import Counters
 from sidecar.broker.topology import QueueSpec
+
+SHORT_BYTES_MAX: Final = 255
+"""UTF-8 bytes of a routing key or of a property: a short string of AMQP 0-9-1 (section 4.2.5.3)."""
+
+
+_SHORT: Final = ("routing_key", "correlation_id", "reply_to", "type", "app_id", "exchange")
 
 
 class BrokerError(Exception):
@@ -24,6 +30,10 @@ class BrokerAway(BrokerError):
 
 class PublishFailed(BrokerError):
     """The message was not confirmed: unroutable, refused, timed out or cut off. It may still have arrived."""
+
+
+class Unroutable(PublishFailed):
+    """The message reached no queue: nobody listens there."""
 
 
 class TopologyConflict(BrokerError):
@@ -44,6 +54,21 @@ class Outgoing:
     expiration_ms: int | None = None
     persistent: bool = True
     headers: Mapping[str, str | int] = field(default_factory=dict)
+
+    @property
+    def problem(self) -> str:
+        """Which name is too long to be sent at all, as a sentence; empty when it can be.
+
+        One such message must fail alone: found only where frames are made, it would end the link for everybody, and
+        again after each reconnect when it is repeated.
+        """
+        texts = (self.routing_key, self.correlation_id, self.reply_to, self.type, self.app_id, self.exchange)
+        if max(map(len, texts)) <= SHORT_BYTES_MAX // 4:
+            return ""
+        for name, text in zip(_SHORT, texts, strict=True):
+            if len(text.encode()) > SHORT_BYTES_MAX:
+                return f"its {name} is longer than {SHORT_BYTES_MAX} bytes: {text[:40]}..."
+        return ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,7 +104,8 @@ class Subscription:
 
     `prefetch` bounds what is unacknowledged; `no_ack` has no bound but the queue's own. `next_offset` is asked at
     each (re)subscription of a stream and returns the first offset wanted. `on_lost` is called when deliveries stop
-    because the connection went; what is unacknowledged then comes again.
+    because the connection went; what is unacknowledged then comes again. `on_begun` is called each time that the queue
+    is bound and consumed; deliveries may come just before it.
     """
 
     queue: QueueSpec
@@ -88,6 +114,7 @@ class Subscription:
     no_ack: bool = False
     next_offset: Callable[[], int] | None = None
     on_lost: Callable[[], None] = lambda: None
+    on_begun: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,11 +170,21 @@ class Broker(Protocol):
         Bounded in number and time; never blocks; raises BrokerAway when there is no link or no room.
         """
 
+    def submit_bulk(self, out: Outgoing) -> asyncio.Future[None]:
+        """As `submit`, for what is large: on a connection of its own, which is made with its first use or subscription.
+
+        Much less may wait there for its confirm; BrokerAway beyond that.
+        """
+
+    @property
+    def bulk_trouble(self) -> str:
+        """Empty while the connection for what is large stands or is not needed; else one sentence. Not in `trouble`."""
+
     async def publish(self, out: Outgoing, timeout_s: float = 5.0) -> None:
         """Send, waiting at most `timeout_s` for a link and for the broker's confirm; PublishFailed or BrokerAway."""
 
-    def subscribe(self, subscription: Subscription, *, control: bool = False) -> None:
-        """Consume from now on. `control` puts it on the control link, away from order traffic.
+    def subscribe(self, subscription: Subscription, *, control: bool = False, bulk: bool = False) -> None:
+        """Consume from now on. `control` puts it on the control link, away from order traffic; `bulk` on that of bulk.
 
         One subscription to a queue at a time: ValueError for a second one.
         """

@@ -16,11 +16,13 @@ from sidecar.broker.interface import (
     PublishFailed,
     Subscription,
     TopologyConflict,
+    Unroutable,
 )
 from sidecar.broker.memory_queue import MemoryQueue, MemoryStream, Seat
 from sidecar.broker.topology import EXCHANGES, QUEUES, QueueSpec
 
 AnyQueue = MemoryQueue | MemoryStream
+_NO_QUEUE = "reaches no queue"
 INFO = BrokerInfo(product="embedded", version="0", node="this process", embedded=True)
 
 
@@ -163,6 +165,15 @@ class MemoryBroker:
         asyncio.get_running_loop().call_soon(self._confirm, future, self._route(out))
         return future
 
+    def submit_bulk(self, out: Outgoing) -> asyncio.Future[None]:
+        """There is one connection for all."""
+        return self.submit(out)
+
+    @property
+    def bulk_trouble(self) -> str:
+        """There is one connection for all."""
+        return self.trouble
+
     async def publish(self, out: Outgoing, timeout_s: float = 5.0) -> None:
         """Send, waiting for the connection at most `timeout_s`."""
         try:
@@ -172,7 +183,7 @@ class MemoryBroker:
             raise
         await self.submit(out)
 
-    def subscribe(self, subscription: Subscription, *, control: bool = False) -> None:
+    def subscribe(self, subscription: Subscription, *, control: bool = False, bulk: bool = False) -> None:
         """Consume from now or from `start()` on, until `unsubscribe`."""
         if any(each.queue.name == subscription.queue.name for each in self._subscriptions):
             raise ValueError(f"{subscription.queue.name} is consumed already: unsubscribe first")
@@ -182,6 +193,7 @@ class MemoryBroker:
         if self._up:
             queue = self._hub.declare(subscription.queue, self)
             self._seats.append((queue, queue.seat(subscription, partial(self._deliver, subscription))))
+            subscription.on_begun()
 
     def unsubscribe(self, queue: str) -> None:
         """Consume no more."""
@@ -206,6 +218,7 @@ class MemoryBroker:
                 each.on_lost()
                 found = self._hub.declare(each.queue, self)
                 self._seats.append((found, found.seat(each, partial(self._deliver, each))))
+                each.on_begun()
 
     def cut(self) -> None:
         """Lose the connection: exclusive queues vanish, what is unacknowledged goes back, consumers are told."""
@@ -227,6 +240,8 @@ class MemoryBroker:
             self._seats.append((queue, queue.seat(each, partial(self._deliver, each))))
         self._up = True
         self._changed.set()
+        for each in tuple(self._subscriptions):
+            each.on_begun()
 
     def _disconnect(self) -> None:
         self._up = False
@@ -247,8 +262,10 @@ class MemoryBroker:
 
     def _route(self, out: Outgoing) -> str:
         """Empty, or why it failed."""
+        if out.problem:
+            return out.problem
         try:
-            return "" if self._hub.route(out, self._user) else f"{out.type}: {out.routing_key!r} reaches no queue"
+            return "" if self._hub.route(out, self._user) else f"{out.type}: {out.routing_key!r} {_NO_QUEUE}"
         except PublishFailed as error:
             return str(error)
 
@@ -258,7 +275,8 @@ class MemoryBroker:
         if failure:
             self.counters.publish_failures += 1
             self.counters.returned += 1
-            future.set_exception(PublishFailed(failure))
+            kind = Unroutable if failure.endswith(_NO_QUEUE) else PublishFailed
+            future.set_exception(kind(failure))
         else:
             self.counters.published += 1
             future.set_result(None)

@@ -64,6 +64,8 @@ class MemoryQueue:
             self._waiting.popleft()
         self._seq += 1
         self._waiting.append(Stored(self._seq, message, expires_s))
+        if self.spec.bytes_max is not None:
+            self._drop_beyond(self.spec.bytes_max)
         self.dispatch()
 
     def seat(self, subscription: Subscription, deliver: Callable[[Delivery], None]) -> Seat:
@@ -106,6 +108,11 @@ class MemoryQueue:
         """To a consumer that is gone by now: it went back to its place, or, with no_ack, it is lost as in RabbitMQ."""
         if seat.live:
             seat.deliver(replace(stored.message, settle=partial(self._settle, seat, stored.seq)))
+
+    def _drop_beyond(self, bytes_max: int) -> None:
+        waiting = sum(len(each.message.body) for each in self._waiting)
+        while self._waiting and waiting > bytes_max:
+            waiting -= len(self._waiting.popleft().message.body)
 
     def _next_seat(self) -> Seat | None:
         """Round robin among those with credit; with a single active consumer, the longest there or nobody."""

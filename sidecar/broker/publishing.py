@@ -10,15 +10,13 @@ holds up one batch and the two bounded queues, and nothing more.
 """
 
 import asyncio
+import logging
 import secrets
+import time
 from collections import deque
-from datetime import UTC, datetime
 
 import aiormq
-from aiormq.abc import ChannelFrame, FrameType
-from pamqp.body import ContentBody
-from pamqp.commands import Basic
-from pamqp.header import ContentHeader
+from aiormq.abc import ChannelFrame
 
 from sidecar.broker.counters import Counters
 from sidecar.broker.declaring import declare_everything
@@ -26,6 +24,7 @@ from sidecar.broker.interface import BrokerAway, Outgoing
 from sidecar.broker.link import Session
 from sidecar.broker.receipts import Receipt
 from sidecar.broker.standing import Lost, Standing, describe
+from sidecar.broker.wire import publish
 
 BATCH_MAX = 64
 """Messages per write. More would make a halt wait behind a longer burst."""
@@ -36,6 +35,9 @@ BLOCKED_LOOK_S = 0.25
 GIVE_UP_S = 30.0
 """When `pending_max` publishes wait and the oldest is this long past its timeout, its confirm will not come: the
 channel is opened anew, instead of being full for ever."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class Publisher:
@@ -97,13 +99,23 @@ class Publisher:
 
     def post(self, out: Outgoing) -> None:
         """Hand to the pump; a later failure is only counted."""
-        self._require_open().post(out)
+        desk = self._require_open()
+        if out.problem:
+            self._counters.publish_failures += 1
+            _log.error("a message cannot be sent: %s", out.problem)
+            return
+        desk.post(out)
 
     def submit(self, out: Outgoing) -> Receipt:
         """Hand to the pump; the receipt tells."""
         desk = self._require_open()
         loop = asyncio.get_running_loop()
         receipt = Receipt(out, loop.time() + self._timeout_s, loop)
+        if out.problem:
+            self._counters.publish_failures += 1
+            receipt.fail(out.problem)
+            receipt.exception()  # Seen by us, whether or not the caller looks.
+            return receipt
         desk.submit(receipt)
         return receipt
 
@@ -197,15 +209,15 @@ class _Desk:
         for gone in self._gone:
             gone.cancel()
 
-    def _take_submits(self) -> list[FrameType | ContentBody]:
-        frames: list[FrameType | ContentBody] = []
+    def _take_submits(self) -> list[bytes]:
+        frames: list[bytes] = []
         for _ in range(min(BATCH_MAX, len(self._submits))):
             receipt = self._submits.popleft()
             if receipt.done():  # Timed out or given up by its caller before it was sent.
                 continue
-            properties = self._properties(receipt.out)
-            self._enter(receipt, str(properties.message_id))
-            frames += self._frames(receipt.out, properties, mandatory=True)
+            message_id = self._message_id()
+            self._enter(receipt, message_id)
+            frames.append(self._frames(receipt.out, self.confirmed, message_id))
         return frames
 
     def _enter(self, receipt: Receipt, message_id: str) -> None:
@@ -219,42 +231,32 @@ class _Desk:
         channel.message_id_delivery_tag[message_id] = channel.delivery_tag
         receipt.add_done_callback(lambda _: channel.message_id_delivery_tag.pop(message_id, None))
 
-    def _take_posts(self) -> list[FrameType | ContentBody]:
-        frames: list[FrameType | ContentBody] = []
-        for _ in range(min(BATCH_MAX, len(self._posts))):
-            out = self._posts.popleft()
-            frames += self._frames(out, self._properties(out), mandatory=False)
-            self._counters.published += 1
-        return frames
+    def _take_posts(self) -> list[bytes]:
+        waiting = min(BATCH_MAX, len(self._posts))
+        self._counters.published += waiting
+        return [self._frames(self._posts.popleft(), self.plain, self._message_id()) for _ in range(waiting)]
 
-    async def _write(self, channel: aiormq.Channel, frames: list[FrameType | ContentBody]) -> None:
+    async def _write(self, channel: aiormq.Channel, frames: list[bytes]) -> None:
         if frames:
             written = channel.create_future()
-            await channel.write_queue.put(ChannelFrame.marshall(channel.number, frames, drain_future=written))
+            await channel.write_queue.put(ChannelFrame(b"".join(frames), should_close=False, drain_future=written))
             await written
 
-    def _frames(self, out: Outgoing, properties: Basic.Properties, *, mandatory: bool) -> list[FrameType | ContentBody]:
-        publish = Basic.Publish(exchange=out.exchange, routing_key=out.routing_key, mandatory=mandatory)
-        size = self.confirmed.max_content_size
-        bodies = [ContentBody(out.body[at : at + size]) for at in range(0, len(out.body), size)]
-        return [publish, ContentHeader(properties=properties, body_size=len(out.body)), *bodies]
-
-    def _properties(self, out: Outgoing) -> Basic.Properties:
-        """A fresh message_id for each attempt: a repeated one in flight would earn a false confirm (docs/broker.md)."""
-        self._sent += 1
-        return Basic.Properties(
-            content_type="application/json",
-            headers=dict(out.headers) if out.headers else None,
-            delivery_mode=2 if out.persistent else 1,
-            correlation_id=out.correlation_id or None,
-            reply_to=out.reply_to or None,
-            expiration=None if out.expiration_ms is None else str(out.expiration_ms),
-            message_id=f"{self._run}-{self._sent}",
-            timestamp=datetime.now(UTC),
-            message_type=out.type,
-            user_id=self._user,
-            app_id=out.app_id,
+    def _frames(self, out: Outgoing, channel: aiormq.Channel, message_id: str) -> bytes:
+        return publish(
+            out,
+            channel=channel.number,
+            mandatory=channel is self.confirmed,
+            message_id=message_id,
+            at_s=int(time.time()),
+            user=self._user,
+            content_max=channel.max_content_size,
         )
+
+    def _message_id(self) -> str:
+        """A fresh one for each attempt: a repeated one in flight would earn a false confirm (docs/broker.md)."""
+        self._sent += 1
+        return f"{self._run}-{self._sent}"
 
     def _expire(self) -> None:
         """Fail the receipts whose time is up; all have the same timeout, so they stand in order of deadline."""

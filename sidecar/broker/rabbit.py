@@ -1,5 +1,8 @@
 """RabbitMQ behind the house's `Broker` interface: three links, so that a halt never waits behind order traffic.
 
+A fourth is made only where something large travels (`bulk`): it fills its own socket and nobody else's, and its trouble
+is nobody else's either.
+
 Owns which tenant lives on which link, and the answers to "is it up" and "what is wrong". It must not know AMQP frames.
 """
 
@@ -19,6 +22,8 @@ from sidecar.broker.publishing import Publisher
 from sidecar.broker.standing import Standing
 
 LOOK_AGAIN_S = 0.05
+BULK_PENDING_MAX = 64
+"""Publishes on the bulk link that await their confirm; each may have a quarter of a MiB."""
 
 
 class RabbitBroker:
@@ -65,6 +70,12 @@ class RabbitBroker:
         self._consume = Link(reach, "consume", self._on_change)
         self._control = Link(reach, "control", self._on_change)
         self._links = (self._publish, self._consume, self._control)
+        self._bulk = Link(reach, "bulk", lambda: None)
+        self._bulk_wanted = False
+        self._bulk_publisher = Publisher(
+            Counters(), pending_max=BULK_PENDING_MAX, timeout_s=publish_timeout_ms / 1_000, declare=False
+        )
+        self._bulk.house(self._bulk_publisher)
         self._consumers: dict[str, Consumer] = {}
         self._publish.house(self._publisher)
 
@@ -93,6 +104,8 @@ class RabbitBroker:
         self._started = True
         for link in self._links:
             link.start()
+        if self._bulk_wanted:
+            self._bulk.start()
 
     async def wait_ready(self, timeout_s: float) -> None:
         """Return when everything stands. TopologyConflict as soon as one is known, BrokerAway after `timeout_s`."""
@@ -106,7 +119,7 @@ class RabbitBroker:
 
     async def close(self) -> None:
         """Cancel the consumers, send what was accepted and settled, close; in bounded time in any case."""
-        await asyncio.gather(*(link.close() for link in self._links))
+        await asyncio.gather(*(link.close() for link in (*self._links, self._bulk)))
 
     def post(self, out: Outgoing) -> None:
         """Send without waiting or confirm, in call order; BrokerAway when there is no link or it is blocked."""
@@ -123,6 +136,16 @@ class RabbitBroker:
         except BrokerAway:
             self.counters.refused += 1
             raise
+
+    def submit_bulk(self, out: Outgoing) -> asyncio.Future[None]:
+        """Send on the bulk link, in call order; the future resolves on the confirm."""
+        self._want_bulk()
+        return self._bulk_publisher.submit(out)
+
+    @property
+    def bulk_trouble(self) -> str:
+        """Empty, or what is wrong with the bulk link."""
+        return self._bulk.trouble if self._bulk_wanted else ""
 
     async def publish(self, out: Outgoing, timeout_s: float = 5.0) -> None:
         """Wait for a link, send, and wait for the confirm, all within `timeout_s`.
@@ -142,14 +165,18 @@ class RabbitBroker:
         except TimeoutError:
             raise PublishFailed(f"{out.type}: no confirm within {timeout_s:g} s; it may still arrive") from None
 
-    def subscribe(self, subscription: Subscription, *, control: bool = False) -> None:
+    def subscribe(self, subscription: Subscription, *, control: bool = False, bulk: bool = False) -> None:
         """Consume from now or from `start()` on, until `unsubscribe`."""
         if subscription.queue.name in self._consumers:
             raise ValueError(f"{subscription.queue.name} is consumed already: unsubscribe first")
         if subscription.queue.kind == "stream" and subscription.no_ack:
             raise ValueError(f"{subscription.queue.name} is a stream: RabbitMQ refuses no_ack on streams (540)")
         link = self._control if control else self._consume
-        consumer = Consumer(subscription, self.counters, declare=self._declare)
+        counters = self.counters
+        if bulk:
+            self._want_bulk()
+            link, counters = self._bulk, Counters()
+        consumer = Consumer(subscription, counters, declare=self._declare)
         self._consumers[subscription.queue.name] = consumer
         link.house(consumer)
 
@@ -158,7 +185,7 @@ class RabbitBroker:
         consumer = self._consumers.pop(queue, None)
         if consumer is not None:
             consumer.retire()
-            for link in (self._consume, self._control):
+            for link in (self._consume, self._control, self._bulk):
                 link.evict(consumer)
 
     def consume_again(self, queue: str) -> None:
@@ -176,8 +203,14 @@ class RabbitBroker:
 
     def abort(self) -> None:
         """Drop all sockets at once, as a failing network would. The links come back, at the next host."""
-        for link in self._links:
+        for link in (*self._links, self._bulk):
             link.abort()
+
+    def _want_bulk(self) -> None:
+        if not self._bulk_wanted:
+            self._bulk_wanted = True
+            if self._started:
+                self._bulk.start()
 
     async def _admitted(self, out: Outgoing) -> asyncio.Future[None]:
         while True:

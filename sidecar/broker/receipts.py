@@ -7,7 +7,7 @@ import asyncio
 
 import aiormq
 
-from sidecar.broker.interface import Outgoing, PublishFailed
+from sidecar.broker.interface import Outgoing, PublishFailed, Unroutable
 from sidecar.broker.standing import describe
 
 
@@ -43,7 +43,7 @@ class Receipt(asyncio.Future[None]):
             return exception
         if isinstance(exception, aiormq.PublishError):
             self.returned = True
-            return PublishFailed(f"{target(self.out)} reaches no queue: {exception.args[0]}")
+            return Unroutable(f"{target(self.out)} reaches no queue: {exception.args[0]}")
         if isinstance(exception, aiormq.DeliveryError):
             return PublishFailed(f"{target(self.out)} was refused by its queue (basic.nack)")
         why = describe(exception) if isinstance(exception, BaseException) else exception.__name__

@@ -15,11 +15,16 @@ from sidecar.broker.topology import (
     JOURNAL_STREAM,
     QUEUES,
     SNAPSHOT_STREAM,
+    STATE,
     control_queue,
     heartbeat_queue,
     issuer_queue,
     reply_queue,
     roundtrip_key,
+    state_asking_key,
+    state_key,
+    state_queue,
+    state_to_key,
 )
 from sidecar.broker.users import TOPICS, Rights, Role, allows, rights
 
@@ -41,8 +46,8 @@ _NAMES: Final = (*(each.name for each in EXCHANGES), *(each.name for each in QUE
 _MEND: Final = "give it the rights that `sidecar topology export --config` writes for it; see docs/security.md"
 
 
-def judge_rights(seen: Survey, user: str, role: Role | None, name: str = "") -> list[Finding]:
-    """Findings on the user; `name` is the component's or venue's it is for.
+def judge_rights(seen: Survey, user: str, role: Role | None, name: str = "", group: str = "") -> list[Finding]:
+    """Findings on the user; `name` is the component's or venue's it is for, `group` the component's.
 
     Unseen rights are no more than information: seeing them takes an administrator.
     """
@@ -50,14 +55,19 @@ def judge_rights(seen: Survey, user: str, role: Role | None, name: str = "") -> 
         return [*_tags(seen, user), _unseen(user, seen.rights.why)]
     held = {right: str(seen.rights.get(right, "")) for right in RIGHTS}
     try:
-        findings = [*_tags(seen, user), *_judge(user, held, _topics(seen), role, name)]
+        findings = [*_tags(seen, user), *_judge(user, held, _topics(seen), role, name, group)]
     except re.error as error:
         return [_unseen(user, f"its expressions are not read here ({error})")]
     return findings or [Finding(level="ok", subject=f"user {user}", text="may do what it needs")]
 
 
 def _judge(
-    user: str, held: Mapping[str, str], topics: Mapping[str, tuple[str, str]] | None, role: Role | None, name: str
+    user: str,
+    held: Mapping[str, str],
+    topics: Mapping[str, tuple[str, str]] | None,
+    role: Role | None,
+    name: str,
+    group: str,
 ) -> Iterator[Finding]:
     if beyond := [right for right in RIGHTS if allows(held[right], STRANGER)]:
         yield Finding(
@@ -69,7 +79,7 @@ def _judge(
         )
     if role is None:
         return
-    wanted = rights(role, user, name)
+    wanted = rights(role, user, name, group)
     more = [
         f"{right} {each}" for right in RIGHTS for each in GUARDED if allows(held[right], each) > wanted.may(right, each)
     ]
@@ -80,8 +90,8 @@ def _judge(
         if allows(held[right], each) < wanted.may(right, each)
     ]
     if topics is not None:
-        more += _keys(topics, wanted, _strange_keys(), more=True)
-        less += _keys(topics, wanted, _own_keys(user, name), more=False)
+        more += _keys(topics, wanted, _strange_keys(group), more=True)
+        less += _keys(topics, wanted, _own_keys(user, name, group), more=False)
     if more and not beyond:
         yield _too_many(user, role, more)
     if less:
@@ -165,11 +175,12 @@ def _own(user: str, name: str) -> list[str]:
         reply_queue(f"reconciler-{user}", "1"),
         issuer_queue(user, "1"),
         heartbeat_queue(user, "1"),
+        state_queue(name or user, "1", OTHER, (), 1),
     )
     return [each.name for each in queues]
 
 
-def _own_keys(user: str, name: str) -> list[tuple[str, str]]:
+def _own_keys(user: str, name: str, group: str) -> list[tuple[str, str]]:
     words = (
         "heartbeat",
         "released",
@@ -187,10 +198,13 @@ def _own_keys(user: str, name: str) -> list[tuple[str, str]]:
         roundtrip_key(name or user, "1"),
         issuer_queue(user, "1").name,
     ]
-    return [(exchange, key) for exchange in TOPICS for key in keys]
+    states = [each(group, name or user) for each in (state_key, state_asking_key, state_to_key)] if group else []
+    return [*((exchange, key) for exchange in TOPICS for key in keys), *((STATE, key) for key in states)]
 
 
-def _strange_keys() -> list[tuple[str, str]]:
+def _strange_keys(group: str) -> list[tuple[str, str]]:
     words = ("heartbeat", "released", "intent", "report", "measures", "evidence", "drop-copy", "term-began")
     keys = [*(f"{word}.{OTHER}" for word in words), "resume", "#", "*", issuer_queue(OTHER, "1").name]
-    return [(exchange, key) for exchange in TOPICS for key in keys]
+    states = [each(OTHER, OTHER) for each in (state_key, state_asking_key, state_to_key)]
+    states += [state_asking_key(group, OTHER)] if group else []
+    return [*((exchange, key) for exchange in TOPICS for key in keys), *((STATE, key) for key in states)]

@@ -13,6 +13,7 @@ ORDERS = "sidecar.orders"
 COMMANDS = "sidecar.commands"
 EVENTS = "sidecar.events"
 ANSWERS = "sidecar.answers"
+STATE = "sidecar.state"
 DEAD_LETTER = "sidecar.dead-letter"
 
 ARBITER_QUEUE = "sidecar.arbiter"
@@ -22,6 +23,8 @@ SNAPSHOT_STREAM = "sidecar.snapshots"
 HEALTH_HISTORY_STREAM = "sidecar.health-history"
 DEAD_LETTERS_QUEUE = "sidecar.dead-letters"
 REPLY_PREFIX = "sidecar.reply."
+STATE_LENGTH_MAX = 10_000
+"""Messages that wait in a sidecar's queue of states."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class ExchangeSpec:
 class QueueSpec:
     """A queue and its bindings, as (exchange, routing key) pairs. `exclusive` queues live with their connection.
 
-    `length_max` bounds an exclusive queue (oldest dropped first): it holds what is repeated anyway.
+    `length_max` and `bytes_max` bound an exclusive queue (oldest dropped first): it holds what is repeated anyway.
     """
 
     name: str
@@ -47,6 +50,7 @@ class QueueSpec:
     single_active_consumer: bool = False
     dead_lettered: bool = False
     length_max: int | None = None
+    bytes_max: int | None = None
     what: str = field(default="", compare=False)
 
 
@@ -57,6 +61,7 @@ EXCHANGES: tuple[ExchangeSpec, ...] = (
     ExchangeSpec(COMMANDS, "topic", "operators' requests, to the arbiter"),
     ExchangeSpec(EVENTS, "topic", "decided facts, for everyone else"),
     ExchangeSpec(ANSWERS, "topic", "sidecars' acknowledgements, to whoever asked for them, by the name of its queue"),
+    ExchangeSpec(STATE, "topic", "components' states in pieces, from the holder of a slot to its group's sidecars"),
     ExchangeSpec(DEAD_LETTER, "fanout", "what could not be understood, with the reason"),
 )
 
@@ -94,6 +99,38 @@ def control_queue(component: str, run: str) -> QueueSpec:
     """A sidecar's own queue on the control fanout, and the key under which its own word comes round to it."""
     bindings = ((CONTROL, ""), (HEALTH, roundtrip_key(component, run)))
     return QueueSpec(f"sidecar.control.{component}.{run}", "classic", bindings, exclusive=True, length_max=1000)
+
+
+def state_queue(component: str, run: str, group: str, others: tuple[str, ...], bytes_max: int) -> QueueSpec:
+    """A sidecar's own queue of its group's states: of these other members, or of all of them when none is named.
+
+    The oldest pieces go first: only the newest state counts, and what was missed is asked for again.
+    """
+    keys = [*(state_key(group, each) for each in others or ("*",)), state_asking_key(group, "*")]
+    bindings = ((STATE, key) for key in (*keys, state_to_key(group, component)))
+    return QueueSpec(
+        f"sidecar.state.{component}.{run}",
+        "classic",
+        tuple(bindings),
+        exclusive=True,
+        length_max=STATE_LENGTH_MAX,
+        bytes_max=bytes_max,
+    )
+
+
+def state_key(group: str, component: str) -> str:
+    """Where the states that this holder sends to its whole group go."""
+    return f"state.{group}.{component}"
+
+
+def state_asking_key(group: str, component: str) -> str:
+    """Where this sidecar asks its group's holders for their states."""
+    return f"wanted.{group}.{component}"
+
+
+def state_to_key(group: str, component: str) -> str:
+    """Where states and words on them go to this one sidecar."""
+    return f"to.{group}.{component}"
 
 
 def roundtrip_key(owner: str, run: str) -> str:
@@ -158,4 +195,6 @@ def queue_arguments(spec: QueueSpec, version: tuple[int, int]) -> dict[str, str 
     if spec.length_max is not None:
         arguments["x-max-length"] = spec.length_max
         arguments["x-overflow"] = "drop-head"
+    if spec.bytes_max is not None:
+        arguments["x-max-length-bytes"] = spec.bytes_max
     return arguments

@@ -35,6 +35,7 @@ from sidecar.broker.topology import (
     QUEUES,
     RECONCILER_QUEUE,
     SNAPSHOT_STREAM,
+    STATE,
 )
 
 Role = Literal["arbiter", "auditor", "component", "monitor", "operator", "reconciler", "venue"]
@@ -62,16 +63,20 @@ class Rights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """A broker user and what it is for. `name` is the component's or the venue's where it has one."""
+    """A broker user and what it is for. `name` is the component's or the venue's where it has one.
+
+    `group` is the component's: the only one whose states it may read.
+    """
 
     user: str
     role: Role
     name: str = ""
+    group: str = ""
 
     @property
     def rights(self) -> Rights:
         """The least that it needs."""
-        return rights(self.role, self.user, self.name)
+        return rights(self.role, self.user, self.name, self.group)
 
 
 def allows(expression: str, name: str) -> bool:
@@ -79,15 +84,18 @@ def allows(expression: str, name: str) -> bool:
     return bool(expression) and re.search(expression, name) is not None
 
 
-def rights(role: Role, user: str, name: str = "") -> Rights:
-    """What a user of this role needs. Components and venues are told by `name`, everybody else by `user`."""
+def rights(role: Role, user: str, name: str = "", group: str = "") -> Rights:
+    """What a user of this role needs. Components and venues are told by `name`, everybody else by `user`.
+
+    A component without a `group` neither sends nor reads states.
+    """
     match role:
         case "arbiter":
             return _arbiter()
         case "auditor":
             return _auditor(_key(user))
         case "component":
-            return _component(_key(name or user))
+            return _component(_key(name or user), _key(group))
         case "monitor":
             return Rights(
                 what="looks at the management API for `sidecar doctor`, sends and reads nothing", topics=_topics({})
@@ -170,22 +178,34 @@ def _auditor(user: str) -> Rights:
     )
 
 
-def _component(name: str) -> Rights:
-    own = f"sidecar\\.(control|reply)\\.{name}\\.{RUN}"
+def _component(name: str, group: str) -> Rights:
+    own = f"sidecar\\.(control|reply|state)\\.{name}\\.{RUN}"
     roundtrip = f"^roundtrip\\.{name}\\.{RUN}$"
     return Rights(
-        what="a sidecar: heartbeats, order intents and reports, halts, of its own component only",
+        what="a sidecar: heartbeats, order intents and reports, halts and states, of its own component only",
         configure=_any(also=(own,)),
-        write=_any(HEALTH, CONTROL, COMMANDS, ORDERS, ANSWERS, DEAD_LETTER, also=(own,)),
-        read=_any(CONTROL, HEALTH, also=(own,)),
+        write=_any(HEALTH, CONTROL, COMMANDS, ORDERS, ANSWERS, STATE, DEAD_LETTER, also=(own,)),
+        read=_any(CONTROL, HEALTH, STATE, also=(own,)),
         topics=_topics(
             {
                 HEALTH: (f"^((heartbeat|released|report)\\.{name}|roundtrip\\.{name}\\.{RUN})$", roundtrip),
                 ORDERS: (f"^(intent|report|measures)\\.{name}$", NOTHING),
                 COMMANDS: ("^halt$", NOTHING),
                 ANSWERS: ("^sidecar\\.reply\\.operator-", NOTHING),
+                STATE: _states(name, group),
             }
         ),
+    )
+
+
+def _states(name: str, group: str) -> tuple[str, str]:
+    """To send as itself, and to hear its own group only. Who may answer whom the receivers judge."""
+    if not group:
+        return NOTHING, NOTHING
+    anybody = "([A-Za-z0-9_-]+|\\*)"
+    return (
+        f"^((state|wanted)\\.{group}\\.{name}|to\\.{group}\\.[A-Za-z0-9_-]+)$",
+        f"^((state|wanted)\\.{group}\\.{anybody}|to\\.{group}\\.{name})$",
     )
 
 
@@ -196,7 +216,7 @@ def _operator(user: str) -> Rights:
         what="halts, resumes, fails over, looks, and sends dead letters back or puts them away",
         configure=_any(also=own),
         write=_any(CONTROL, COMMANDS, EVENTS, HEALTH, ORDERS, DEAD_LETTER, also=own),
-        read=_any(EVENTS, ANSWERS, DEAD_LETTERS_QUEUE, also=own),
+        read=_any(EVENTS, ANSWERS, DEAD_LETTERS_QUEUE, JOURNAL_STREAM, also=own),  # For an order's whole story.
         topics=_topics(
             {
                 COMMANDS: (".*", NOTHING),

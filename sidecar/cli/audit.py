@@ -102,7 +102,7 @@ def search(
         oldest_first=oldest or exporting,
         limit=limit or (0 if exporting else SHOWN),
     )
-    url = _url(archive, config)
+    url = archive_at(archive, config)
     if not exporting:
         with reading(url) as reader:
             found = list(reader.find(wanted))
@@ -116,7 +116,7 @@ def search(
     written: dict[str, int] = {}
     for path, write in ((csv, write_csv), (jsonl, write_json_lines)):
         if path is not None:
-            with reading(url) as reader, _progress(f"writing {path}", reader.count(wanted)) as tell:
+            with reading(url) as reader, progress_of(f"writing {path}", reader.count(wanted)) as tell:
                 written[str(path)] = write(path, reader.find(wanted), tell)
     if as_json:
         print_json(written)
@@ -144,9 +144,9 @@ def verify_command(
 
     Exit codes: 0 everything is as it was archived; 1 it is not, or there is no archive; 4 it does not answer.
     """
-    noted, url = _noted(expect), _url(archive, config)
+    noted, url = _noted(expect), archive_at(archive, config)
     began_s = time.monotonic()
-    with reading(url) as reader, _progress("verifying", reader.total()) as tell:
+    with reading(url) as reader, progress_of("verifying", reader.total()) as tell:
         verified = verify(reader, noted=noted, tell=tell)
     compared = _compare(url, config, timeout_s) if journal else None
     audited = Audited.of(verified, compared, allow_gaps=allow_gaps, took_s=time.monotonic() - began_s)
@@ -161,13 +161,14 @@ def _compare(url: str, config: Path | None, timeout_s: float) -> Compared:
     settings = read_settings(config)
 
     async def run() -> Compared:
-        with _progress("comparing with the journal", None) as tell:
+        with progress_of("comparing with the journal", None) as tell:
             return await compare_with_journal(build_broker(settings, "audit"), url, wait_s=timeout_s, tell=tell)
 
     return asyncio.run(run())
 
 
-def _url(archive: str, config: Path | None) -> str:
+def archive_at(archive: str, config: Path | None) -> str:
+    """The URL that `--archive` names, or the configured one. BadParameter for one with a password."""
     if not archive:
         return archive_url(read_settings(config))
     try:
@@ -209,7 +210,7 @@ def _time_ns(text: str, now: datetime, option: str) -> int | None:
 
 
 @contextmanager
-def _progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+def progress_of(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """A bar on stderr where that is a terminal; nothing elsewhere."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     screen = console(stderr=True)

@@ -1,12 +1,18 @@
-"""`sidecar break resolve`: an operator closes the breaks of an order that evidence will not close.
+"""`sidecar breaks` and `sidecar break resolve`: where a venue differs from what we know, and an operator's word on it.
 
-Owns the command. docs/orders.md says what a break is; `break-found.v1` on `sidecar.events` has its kind and both sides.
+Owns the two commands and the gathering of pages. How the list looks is in `breaks_view.py`; docs/orders.md says what a
+break is, docs/reconciliation.md what a difference is.
 """
 
+import asyncio
 from typing import Annotated
 
 import typer
 
+from sidecar.cli.audit import ArchiveOption, archive_at
+from sidecar.cli.breaks_view import Breaks, Settled, breaks_view, settled_of
+from sidecar.cli.errors import ExitCode
+from sidecar.cli.graph import operator_at, read_settings
 from sidecar.cli.operator import ask_and_end
 from sidecar.cli.options import (
     ActorOption,
@@ -14,8 +20,45 @@ from sidecar.cli.options import (
     JsonOption,
     ReasonOption,
     TimeoutOption,
+    actor_or_default,
     require_reason,
 )
+from sidecar.cli.output import console, print_json
+from sidecar.client.operator import Operator
+from sidecar.journal.archive_search import Wanted, reading
+
+SHOWN = 100
+"""Settled ones that --all shows unless --limit says otherwise."""
+
+
+def list_breaks(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Settled ones too, from the archive, newest first.")
+    ] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="--all: at most so many settled.")] = SHOWN,
+    archive: ArchiveOption = "",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    timeout_s: TimeoutOption = 5.0,
+) -> None:
+    """Open breaks of orders and open differences of accounts: both sides, age, evidence, and how to close each.
+
+    Exit codes: 0 nothing is open; 1 something is; 4 no arbiter, or no archive, answered.
+    """
+    settings = read_settings(config)
+
+    async def ask() -> Breaks:
+        async with operator_at(settings, actor_or_default(""), timeout_s) as operator:
+            return await gather_breaks(operator, timeout_s)
+
+    settled = _settled(archive_at(archive, config), limit) if everything else ()
+    found = asyncio.run(ask())
+    found = Breaks(found.arbiter, found.breaks, found.differences, settled)
+    if as_json:
+        print_json(found)
+    else:
+        console().print(breaks_view(found))
+    raise typer.Exit(ExitCode.NO if found.breaks or found.differences else ExitCode.OK)
 
 
 def resolve(
@@ -47,3 +90,19 @@ def build_breaks() -> typer.Typer:
     app.command()(resolve)
     app.callback()(lambda: None)  # So that one command alone stays a group.
     return app
+
+
+async def gather_breaks(operator: Operator, timeout_s: float) -> Breaks:
+    """Every page. Raises NoAnswer."""
+    page = await operator.breaks(timeout_s=timeout_s)
+    lines, differences = list(page.breaks), page.differences
+    while page.next:
+        page = await operator.breaks(page.next, timeout_s=timeout_s)
+        lines.extend(page.breaks)
+    return Breaks(page.arbiter, tuple(lines), differences)
+
+
+def _settled(url: str, limit: int) -> tuple[Settled, ...]:
+    with reading(url) as reader:
+        rows = list(reader.find(Wanted(kinds=("BreakClosed", "DifferenceClosed"), limit=limit)))
+        return tuple(settled_of(row, reader) for row in rows)

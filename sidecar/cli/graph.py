@@ -69,6 +69,7 @@ def broker_question(settings: Settings, role: Role | None, *, starting: bool = F
         strict=broker.strict,
         role=role,
         name=settings.component.name if role == "component" and settings.component else "",
+        group=settings.group_of(settings.component.name) if role == "component" and settings.component else "",
         starting=starting,
     )
 

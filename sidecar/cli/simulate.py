@@ -47,6 +47,9 @@ def simulate_command(
     orders: Annotated[
         int, typer.Option("--orders-per-minute", min=0, max=600, help="Orders per minute of each holder.")
     ] = 0,
+    errands: Annotated[
+        int, typer.Option("--errands-per-minute", min=0, max=600, help="Claims per minute of side effects to run once.")
+    ] = 0,
     processes: Annotated[
         int, typer.Option("--processes", min=0, max=256, help="Processes to use; 0 is one per core.")
     ] = 0,
@@ -68,6 +71,7 @@ def simulate_command(
         faults_per_minute=faults,
         halts_per_minute=halts,
         orders_per_minute=orders,
+        errands_per_minute=errands,
         resume_operators=settings.security.resume_operators,
     )
     if replayed is not None:
@@ -132,7 +136,7 @@ def _same_options(config: Path | None, scenario: Scenario) -> str:
     named = f"--config {shlex.quote(str(config))} " if config is not None else ""
     rates = (
         f"--faults-per-minute {scenario.faults_per_minute} --halts-per-minute {scenario.halts_per_minute} "
-        f"--orders-per-minute {scenario.orders_per_minute} "
+        f"--orders-per-minute {scenario.orders_per_minute} --errands-per-minute {scenario.errands_per_minute} "
     )
     return f"{named}--arbiters {scenario.arbiters} {rates}"
 

@@ -32,7 +32,7 @@ def export(
         typer.Option("--passwords", metavar="DIR", help="Files named after users, a password in each.", exists=True),
     ] = None,
     component: Annotated[
-        list[str] | None, typer.Option("--component", help="Also this one, registered at run time. Repeatable.")
+        list[str] | None, typer.Option("--component", help="Also NAME[:GROUP], registered at run time. Repeatable.")
     ] = None,
 ) -> None:
     """Write definitions.json for RabbitMQ 4 and for 3.10, and the rights of each role.

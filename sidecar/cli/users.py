@@ -12,12 +12,15 @@ from sidecar.config.models import Settings
 
 
 def users_of(settings: Settings, also: Iterable[str] = ()) -> list[User]:
-    """Everybody who logs in; `also` names components of groups that are registered at run time.
+    """Everybody who logs in; `also` names components of groups registered at run time, NAME or NAME:GROUP.
 
     Raises ConfigError where one user would have two roles, or where there is no user for each.
     """
     security = settings.security
-    components = [each for group in settings.groups.values() for each in group.components]
+    components = {each: name for name, group in settings.groups.items() for each in group.components}
+    for each in also:
+        name, _, group_name = each.partition(":")
+        components.setdefault(name, group_name)
     if "{component}" not in security.component_user or (settings.venues and "{venue}" not in security.venue_user):
         raise ConfigError(
             "security.component_user and security.venue_user must have {component} and {venue} in them: rights are "
@@ -29,7 +32,7 @@ def users_of(settings: Settings, also: Iterable[str] = ()) -> list[User]:
         *(User(user=each, role="auditor") for each in security.auditors),
         *(User(user=each, role="monitor") for each in security.monitors),
         *(User(user=each, role="reconciler") for each in security.reconcilers),
-        *(_named(security.component_user, "component", each) for each in dict.fromkeys([*components, *also])),
+        *(_named(security.component_user, "component", each, group) for each, group in components.items()),
         *(_named(security.venue_user, "venue", each) for each in settings.venues),
     ]
     if found := conflicts(users):
@@ -56,6 +59,6 @@ def passwords_in(directory: Path, users: Iterable[User]) -> dict[str, str]:
     return found
 
 
-def _named(pattern: str, role: str, name: str) -> User:
+def _named(pattern: str, role: str, name: str, group: str = "") -> User:
     user = pattern.replace(f"{{{role}}}", name)
-    return User(user=user, role="component" if role == "component" else "venue", name=name)
+    return User(user=user, role="component" if role == "component" else "venue", name=name, group=group)

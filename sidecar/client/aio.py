@@ -6,7 +6,7 @@ that was kept is repeated by the sidecar itself.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -32,6 +32,7 @@ from sidecar.client.protocol import (
     report_path,
     socket_path,
     state_headers,
+    state_query,
     unreachable,
 )
 from sidecar.client.session import Session
@@ -51,6 +52,7 @@ from sidecar.messages.local import (
     QueueState,
     SessionOpened,
     StateKept,
+    StrategyState,
 )
 from sidecar.messages.measures import MeasureOutcome
 from sidecar.messages.once import OnceAnswer, OnceRecorded
@@ -133,7 +135,7 @@ class SidecarClient:
         """
         answer = await self.precommit(request)
         if isinstance(answer, OrderDenied):
-            raise OrderRefused(answer.code, answer.text)
+            raise OrderRefused(answer)
         ticket = Ticket(self, answer)
         try:
             yield ticket
@@ -181,8 +183,12 @@ class SidecarClient:
         metrics: dict[str, float] | None = None,
         errors: int = 0,
         execution_queue: QueueState | None = None,
+        strategies: Mapping[str, StrategyState] | None = None,
     ) -> None:
-        """The component's own word on itself; an unready one is no candidate for a slot."""
+        """The component's own word on itself; an unready one is no candidate for a slot.
+
+        `strategies` are the states that changed; a step that the table of docs/health.md has not halts its strategy.
+        """
         push = HealthPush(
             ready=ready,
             status=status,
@@ -190,6 +196,7 @@ class SidecarClient:
             metrics=metrics or {},
             errors=errors,
             execution_queue=execution_queue,
+            strategies=dict(strategies or {}),
         )
         await self._call("POST", "/v1/health", GateStatus, push)
 
@@ -208,17 +215,26 @@ class SidecarClient:
         """
         return await self._call("POST", measure_path(asked), MeasureOutcome, measure_answer(remaining, failed))
 
-    async def put_state(self, state: bytes, version: int) -> StateKept:
-        """Hand over what the next run of this component shall begin with; on disk when it returns.
+    async def put_state(
+        self, state: bytes, version: int, slot: str = "", *, replicas: int = 0, wait_ms: int = 1_000
+    ) -> StateKept:
+        """Hand over what the next to hold `slot` shall begin with; on this host's disk when it returns.
 
-        Versions only grow. SidecarProblem with code NOT_ACTIVE, STALE_VERSION, TOO_LARGE or NOT_KEPT.
+        Versions only grow. `slot` may be left out by a component that holds one. With `replicas` it is on so many
+        standbys' disks too, or after `wait_ms` (less than `timeout_s`) SidecarProblem has code NOT_REPLICATED: it goes
+        on being sent. Other codes: NOT_ACTIVE, STALE_VERSION, TOO_LARGE, NOT_KEPT.
         """
-        response = await self._request("PUT", "/v1/state", state, state_headers(version))
+        query = state_query(slot, replicas, wait_ms if replicas else None)
+        response = await self._request("PUT", "/v1/state", state, state_headers(version), query)
         return decode_answer(response.status_code, response.content, StateKept)
 
-    async def get_state(self) -> HandedOver | None:
-        """The state that was last handed over to this sidecar; None when there is none."""
-        return decode_state(await self._request("GET", "/v1/state"))
+    async def get_state(self, slot: str = "", *, wait_ms: int = 0) -> HandedOver | None:
+        """The newest state of the slot that is known here; None when there is none.
+
+        A component that was promoted calls it before it acts, with `wait_ms` for what is known to be the last one.
+        """
+        query = state_query(slot, wait_ms=wait_ms or None)
+        return decode_state(await self._request("GET", "/v1/state", params=query))
 
     async def _call(self, method: str, path: str, wanted: type[Answer], body: msgspec.Struct | None = None) -> Answer:
         content = None if body is None else msgspec.json.encode(body)
@@ -226,10 +242,15 @@ class SidecarClient:
         return decode_answer(response.status_code, response.content, wanted)
 
     async def _request(
-        self, method: str, path: str, content: bytes | None = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        content: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        params: dict[str, str] | None = None,
     ) -> httpx.Response:
         try:
-            return await self._http.request(method, path, content=content, headers=headers)
+            return await self._http.request(method, path, content=content, headers=headers, params=params)
         except httpx.HTTPError as error:
             raise unreachable(self.socket, error) from error
 

@@ -4,6 +4,8 @@ Owns the errors that a component catches. None of them says that an order reache
 component and the venue know that.
 """
 
+from sidecar.messages.orders import OrderDenied
+
 
 class SidecarError(Exception):
     """The base of all errors of the client."""
@@ -26,8 +28,11 @@ class SessionLost(SidecarError):
 
 
 class OrderRefused(SidecarError):
-    """The order was DENIED and must not be sent: `code` for programs, `text` for people."""
+    """The order was DENIED and must not be sent: `code` for programs, `text` for people.
 
-    def __init__(self, code: str, text: str) -> None:
-        super().__init__(f"{code}: {text}")
-        self.code, self.text = code, text
+    `denied` is the whole answer: where a limit denies, with `scope`, `asked`, `limit` and `current`.
+    """
+
+    def __init__(self, denied: OrderDenied) -> None:
+        super().__init__(f"{denied.code}: {denied.text}")
+        self.code, self.text, self.denied = denied.code, denied.text, denied

@@ -203,10 +203,14 @@ def executed_once(
     """A decorator for a function that stays as it is, async or not: `key` makes the key of its arguments.
 
     `fingerprint` does the same for the fingerprint; `options` are those of `once`, or of `once_sync` for a plain
-    function. Whoever calls again gets the first call's result.
+    function. Of a method, `key` and `fingerprint` get `self`, too. Whoever calls again gets the first call's result.
+    Raises TypeError for what has no one result: a generator, async or not, and what cannot be called.
     """
 
     def decorate(wrapped: Callable[..., Any]) -> Callable[..., Any]:
+        if not callable(wrapped) or inspect.isgeneratorfunction(wrapped) or inspect.isasyncgenfunction(wrapped):
+            raise TypeError(f"{wrapped!r} is no function that is called once and returns one result")
+
         def named(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
             print_of = fingerprint(*args, **kwargs) if fingerprint else ""
             return {**options, "key": key(*args, **kwargs), "kind": kind, "fingerprint": print_of}
@@ -222,12 +226,23 @@ def executed_once(
         def run_sync(*args: Any, **kwargs: Any) -> Any:
             with once_sync(**named(args, kwargs)) as effect:
                 if effect.due:
-                    effect.done(wrapped(*args, **kwargs))
+                    effect.done(_of_plain(effect, wrapped(*args, **kwargs)))
             return effect.result
 
-        return run if inspect.iscoroutinefunction(wrapped) else run_sync
+        called = getattr(wrapped, "__call__", None)  # noqa: B004  # An object may be called asynchronously.
+        return run if inspect.iscoroutinefunction(wrapped) or inspect.iscoroutinefunction(called) else run_sync
 
     return decorate
+
+
+def _of_plain(effect: Effect, result: Any) -> Any:
+    """A plain function's result. What is only begun by it has not happened, or nobody would know when it has."""
+    if inspect.iscoroutine(result) or inspect.isgenerator(result):
+        result.close()
+        effect.not_done("it returned what nobody has run")
+    elif not inspect.isawaitable(result):
+        return result
+    raise TypeError(f"a plain function returned {result!r}: declare it with `async def`")
 
 
 def _still_unknown(answer: OnceAnswer) -> OnceAnswer:

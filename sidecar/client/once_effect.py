@@ -96,19 +96,20 @@ class Effect:
         self._claim_id = claim_id
         self._outcome: OnceOutcome = "DONE"
         self._text = ""
+        self._said = False
 
     def done(self, result: Any = None) -> None:
         """It was done, with this result; a block that ends without a word was done, too, with None."""
-        self.result, self._outcome = result, "DONE"
+        self.result, self._outcome, self._said = result, "DONE", True
 
     def not_done(self, reason: str) -> None:
         """It certainly was not done; whoever claims it next may do it."""
-        self._outcome, self._text = "NOT_DONE", reason
+        self._outcome, self._text, self._said = "NOT_DONE", reason, True
 
     def push(self, error: BaseException | None = None) -> OncePush:
-        """The report on this block, which ended so. An exception after `done` makes it no less done."""
+        """The report on this block, which ended so. An exception after the caller's own word changes nothing of it."""
         outcome, text, result = self._outcome, self._text, ""
-        if error is not None and outcome == "DONE" and self.result is None:
+        if error is not None and not self._said:
             certain = isinstance(error, self._plan.nothing_done)
             outcome, text = ("NOT_DONE" if certain else "UNKNOWN"), f"the block ended by {type(error).__name__}"
         if outcome == "DONE":

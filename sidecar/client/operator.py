@@ -16,6 +16,7 @@ from sidecar.broker.dead_letters import dead_letter
 from sidecar.broker.interface import Broker, BrokerAway, BrokerError, Delivery, Outgoing, Subscription
 from sidecar.broker.topology import COMMANDS, CONTROL, issuer_queue
 from sidecar.client.halt_progress import HaltProgress, HaltTally
+from sidecar.client.inquiries import Inquiries
 from sidecar.core.ladder import halt_problem
 from sidecar.core.senders import Senders
 from sidecar.messages.arbiters import CompareRequest
@@ -41,7 +42,11 @@ from sidecar.messages.explain import (
     HistoryRequest,
 )
 from sidecar.messages.groups import GroupDeclaration, RegisterGroup, RemoveGroup
+from sidecar.messages.integrity import IntegrityQuery, IntegrityReport, ResolveIntegrity
+from sidecar.messages.limits import LimitsReport
 from sidecar.messages.measures import Measure, MeasuresReport
+from sidecar.messages.once_queries import OncePage
+from sidecar.messages.order_queries import BreaksPage, OrderReport, OrdersPage
 from sidecar.messages.orders import ResolveBreak
 from sidecar.messages.reconcile import Holds, ResolveDifference
 
@@ -54,7 +59,18 @@ STANDING_S: Final = 0.25
 
 
 Wanted = TypeVar("Wanted", bound=Message)
-Answer = CommandResult | StatusReport | ExplainReport | HistoryReport
+Answer = (
+    CommandResult
+    | StatusReport
+    | ExplainReport
+    | HistoryReport
+    | IntegrityReport
+    | LimitsReport
+    | OrdersPage
+    | OrderReport
+    | BreaksPage
+    | OncePage
+)
 
 
 class Refused(Exception):
@@ -65,7 +81,7 @@ class NoAnswer(Exception):
     """No arbiter answered in time; the text says what is known and what to look at."""
 
 
-class Operator:
+class Operator(Inquiries):
     """Asks arbiters and stops everybody. Construct it before `broker.start()`; the broker stays the caller's.
 
     `actor` is who is named in the journal. Whether resume and failover are allowed is decided by the broker user.
@@ -173,6 +189,17 @@ class Operator:
             reason=reason,
         )
         return await self._command(request, "resolve-difference", request_id, timeout_s)
+
+    async def integrity(self, *, timeout_s: float = 5.0) -> IntegrityReport:
+        """What the leader found that cannot be. Raises NoAnswer."""
+        request = IntegrityQuery(request_id=uuid.uuid4().hex, actor=self._actor)
+        answer = await self._ask(request, "integrity", request.request_id, timeout_s, expires=True)
+        return _expected(answer, IntegrityReport)
+
+    async def resolve_integrity(self, finding: str, reason: str, *, timeout_s: float = 5.0) -> CommandResult:
+        """Let one finding halt nothing any more. Raises NoAnswer; a refusal is an answer with `ok` false."""
+        request = ResolveIntegrity(request_id=uuid.uuid4().hex, finding=finding, actor=self._actor, reason=reason)
+        return await self._command(request, "resolve-integrity", request.request_id, timeout_s)
 
     async def register(
         self, group: GroupDeclaration, reason: str, *, dry_run: bool = False, timeout_s: float = 5.0
@@ -290,6 +317,9 @@ class Operator:
 
     # --- requests and answers ---
 
+    async def _inquire(self, query: Message, key: str, request_id: str, kind: type[Wanted], timeout_s: float) -> Wanted:
+        return _expected(await self._ask(query, key, request_id, timeout_s, expires=True), kind)
+
     async def _command(self, request: Message, key: str, request_id: str, timeout_s: float) -> CommandResult:
         answer = await self._ask(request, key, request_id, timeout_s, expires=True)
         if not isinstance(answer, CommandResult):
@@ -359,7 +389,7 @@ class Operator:
             case MeasuresReport():
                 if count := self._counts.get(message.halt_id):
                     count.report(message)
-            case CommandResult() | StatusReport() | ExplainReport() | HistoryReport():
+            case _ if isinstance(message, Answer):
                 waiting = self._waiting.get(message.request_id)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(message)

@@ -24,6 +24,7 @@ from sidecar.messages.local import (
     SessionAlive,
     SessionEnded,
     SessionOpened,
+    StateArrived,
 )
 from sidecar.messages.orders import OrderDenied, OrderGranted
 
@@ -46,7 +47,7 @@ VERSION_HEADER: Final = "State-Version"
 NO_STATE: Final = "NO_STATE"
 
 Answer = TypeVar("Answer")
-SessionLine = SessionOpened | GateStatus | HaltsInForce | MeasureAsked | SessionAlive | SessionEnded
+SessionLine = SessionOpened | GateStatus | HaltsInForce | MeasureAsked | StateArrived | SessionAlive | SessionEnded
 OrderAnswer = OrderGranted | OrderDenied
 
 _LINE: Final = msgspec.json.Decoder(SessionLine)
@@ -55,10 +56,20 @@ _KNOWN: Final = frozenset(message_type(each) for each in get_args(SessionLine))
 
 @dataclass(frozen=True, slots=True)
 class HandedOver:
-    """The state that an earlier run of this component handed over, and its version."""
+    """The newest state of a slot that is known here: handed over by an earlier run or by another member of the group.
+
+    `author` made it under `token` ("term.epoch"), `age_ms` ago by the two hosts' clocks. `known_version` is the newest
+    version that was heard of, and `last` whether this one is known to be it: None while no arbiter has said.
+    """
 
     version: int
     state: bytes
+    slot: str = ""
+    author: str = ""
+    token: str = ""
+    age_ms: int = 0
+    known_version: int = 0
+    last: bool | None = None
 
 
 class _Tagged(msgspec.Struct):
@@ -148,11 +159,17 @@ def state_headers(version: int) -> dict[str, str]:
     return {VERSION_HEADER: str(version)}
 
 
+def state_query(slot: str, replicas: int = 0, wait_ms: int | None = None) -> dict[str, str]:
+    """What is said of a state beside its bytes: the slot, where it is named, and what to wait for."""
+    found = {"slot": slot, "replicas": str(replicas or ""), "wait_ms": "" if wait_ms is None else str(wait_ms)}
+    return {name: value for name, value in found.items() if value}
+
+
 def decode_state(response: httpx.Response) -> HandedOver | None:
     """The state in an answer, None when there is none, or SidecarProblem as the sidecar put it."""
     if response.status_code == 200:
         try:
-            return HandedOver(int(response.headers[VERSION_HEADER]), response.content)
+            return _handed_over(response)
         except (KeyError, ValueError) as error:
             raise SidecarProblem("NOT_UNDERSTOOD", f"a state without a {VERSION_HEADER} that is ours") from error
     try:
@@ -161,6 +178,21 @@ def decode_state(response: httpx.Response) -> HandedOver | None:
         if problem.code != NO_STATE:
             raise
     return None
+
+
+def _handed_over(response: httpx.Response) -> HandedOver:
+    """Sidecars of earlier versions say the version only."""
+    headers, version = response.headers, int(response.headers[VERSION_HEADER])
+    return HandedOver(
+        version=version,
+        state=response.content,
+        slot=headers.get("State-Slot", ""),
+        author=headers.get("State-Author", ""),
+        token=headers.get("State-Token", ""),
+        age_ms=int(headers.get("State-Age-Ms", 0)),
+        known_version=int(headers.get("State-Known-Version", version)),
+        last={"yes": True, "no": False}.get(headers.get("State-Last", "")),
+    )
 
 
 def headers_of(token: str) -> dict[str, str]:

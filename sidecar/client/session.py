@@ -15,7 +15,7 @@ from sidecar.client.errors import SessionLost
 from sidecar.client.protocol import ASKED_MAX, CHANGES_MAX, decode_line
 from sidecar.gate.reader import GateReader
 from sidecar.messages.control import Halt
-from sidecar.messages.local import GateStatus, HaltsInForce, MeasureAsked, SessionEnded, SessionOpened
+from sidecar.messages.local import GateStatus, HaltsInForce, MeasureAsked, SessionEnded, SessionOpened, StateArrived
 
 
 class Session:
@@ -35,6 +35,21 @@ class Session:
         self._news = asyncio.Event()
         self._asked: deque[MeasureAsked] = deque(maxlen=ASKED_MAX)
         self._asked_news = asyncio.Event()
+        self._arrived: dict[str, StateArrived] = {}
+        self._arrived_news = asyncio.Event()
+
+    async def states(self) -> AsyncIterator[StateArrived]:
+        """Each state that arrived here from the active, of each slot only the newest; raises SessionLost at the end.
+
+        A hot standby reads it with `SidecarClient.get_state`, and so is ready before it is promoted.
+        """
+        while True:
+            while self._arrived:
+                yield self._arrived.pop(next(iter(self._arrived)))
+            if self.lost:
+                raise SessionLost(self.lost)
+            self._arrived_news.clear()
+            await self._arrived_news.wait()
 
     async def measures(self) -> AsyncIterator[MeasureAsked]:
         """Each asking of a measure, repetitions too; raises SessionLost when the session ends.
@@ -91,6 +106,9 @@ class Session:
             case MeasureAsked() as asked:
                 self._asked.append(asked)
                 self._asked_news.set()
+            case StateArrived() as arrived:
+                self._arrived[arrived.slot] = arrived
+                self._arrived_news.set()
             case SessionEnded(reason=reason):
                 self._lose(reason)
             case _:
@@ -100,3 +118,4 @@ class Session:
         self.lost = self.lost or reason
         self._news.set()
         self._asked_news.set()
+        self._arrived_news.set()

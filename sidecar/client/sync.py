@@ -7,7 +7,7 @@ import contextlib
 import socket as sockets
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -33,6 +33,7 @@ from sidecar.client.protocol import (
     report_path,
     socket_path,
     state_headers,
+    state_query,
     sync_lines_of,
     unreachable,
 )
@@ -52,7 +53,9 @@ from sidecar.messages.local import (
     QueueState,
     SessionEnded,
     SessionOpened,
+    StateArrived,
     StateKept,
+    StrategyState,
 )
 from sidecar.messages.measures import MeasureOutcome
 from sidecar.messages.once import OnceAnswer, OnceRecorded
@@ -124,7 +127,7 @@ class SidecarSyncClient:
         """As `SidecarClient.order`: a block that ends without a word reports UNKNOWN."""
         answer = self.precommit(request)
         if isinstance(answer, OrderDenied):
-            raise OrderRefused(answer.code, answer.text)
+            raise OrderRefused(answer)
         ticket = SyncTicket(self, answer)
         try:
             yield ticket
@@ -172,8 +175,12 @@ class SidecarSyncClient:
         metrics: dict[str, float] | None = None,
         errors: int = 0,
         execution_queue: QueueState | None = None,
+        strategies: Mapping[str, StrategyState] | None = None,
     ) -> None:
-        """The component's own word on itself; an unready one is no candidate for a slot."""
+        """The component's own word on itself; an unready one is no candidate for a slot.
+
+        `strategies` are the states that changed; a step that the table of docs/health.md has not halts its strategy.
+        """
         push = HealthPush(
             ready=ready,
             status=status,
@@ -181,6 +188,7 @@ class SidecarSyncClient:
             metrics=metrics or {},
             errors=errors,
             execution_queue=execution_queue,
+            strategies=dict(strategies or {}),
         )
         self._call("POST", "/v1/health", GateStatus, push)
 
@@ -192,17 +200,18 @@ class SidecarSyncClient:
         """As `SidecarClient.answer_measure`."""
         return self._call("POST", measure_path(asked), MeasureOutcome, measure_answer(remaining, failed))
 
-    def put_state(self, state: bytes, version: int) -> StateKept:
-        """Hand over what the next run of this component shall begin with; on disk when it returns.
-
-        Versions only grow. SidecarProblem with code NOT_ACTIVE, STALE_VERSION, TOO_LARGE or NOT_KEPT.
-        """
-        response = self._request("PUT", "/v1/state", state, state_headers(version))
+    def put_state(
+        self, state: bytes, version: int, slot: str = "", *, replicas: int = 0, wait_ms: int = 1_000
+    ) -> StateKept:
+        """As `SidecarClient.put_state`."""
+        query = state_query(slot, replicas, wait_ms if replicas else None)
+        response = self._request("PUT", "/v1/state", state, state_headers(version), query)
         return decode_answer(response.status_code, response.content, StateKept)
 
-    def get_state(self) -> HandedOver | None:
-        """The state that was last handed over to this sidecar; None when there is none."""
-        return decode_state(self._request("GET", "/v1/state"))
+    def get_state(self, slot: str = "", *, wait_ms: int = 0) -> HandedOver | None:
+        """As `SidecarClient.get_state`."""
+        query = state_query(slot, wait_ms=wait_ms or None)
+        return decode_state(self._request("GET", "/v1/state", params=query))
 
     def _call(self, method: str, path: str, wanted: type[Answer], body: msgspec.Struct | None = None) -> Answer:
         content = None if body is None else msgspec.json.encode(body)
@@ -210,10 +219,15 @@ class SidecarSyncClient:
         return decode_answer(response.status_code, response.content, wanted)
 
     def _request(
-        self, method: str, path: str, content: bytes | None = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        content: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        params: dict[str, str] | None = None,
     ) -> httpx.Response:
         try:
-            return self._http.request(method, path, content=content, headers=headers)
+            return self._http.request(method, path, content=content, headers=headers, params=params)
         except httpx.HTTPError as error:
             raise unreachable(self.socket, error) from error
 
@@ -229,6 +243,20 @@ class SyncSession:
         self.lost = ""
         self._news = threading.Condition()
         self._asked: deque[MeasureAsked] = deque(maxlen=ASKED_MAX)
+        self._arrived: dict[str, StateArrived] = {}
+
+    def next_state(self, timeout_s: float | None = None) -> StateArrived | None:
+        """The next state that arrived here from the active, None after `timeout_s` without one; raises SessionLost.
+
+        Of each slot only the newest is kept; `SidecarSyncClient.get_state` reads it.
+        """
+        with self._news:
+            self._news.wait_for(lambda: self.lost or self._arrived, timeout_s)
+            if self._arrived:
+                return self._arrived.pop(next(iter(self._arrived)))
+            if self.lost:
+                raise SessionLost(self.lost)
+            return None
 
     def next_measure(self, timeout_s: float | None = None) -> MeasureAsked | None:
         """The next measure that a halt asks for, None after `timeout_s` without one; raises SessionLost.
@@ -263,6 +291,10 @@ class SyncSession:
                 if isinstance(message, MeasureAsked):
                     with self._news:
                         self._asked.append(message)
+                        self._news.notify_all()
+                if isinstance(message, StateArrived):
+                    with self._news:
+                        self._arrived[message.slot] = message
                         self._news.notify_all()
                 if isinstance(message, GateStatus):
                     with self._news:

@@ -82,6 +82,15 @@ class GroupSettings(Section):
         "asked. Higher waits longer for one that hangs. More than component.start_timeout_ms of its sidecar.",
     )
 
+    state_lag_max_ms: int = Field(
+        1_000,
+        ge=0,
+        le=3_600_000,
+        description="A standby that is further behind in a slot's state (PUT /v1/state) than this is passed over for "
+        "one that is not, whatever else is preferred; within it, preference decides first. Higher obeys preference "
+        "for longer, and loses more.",
+    )
+
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         problem = contradiction_within(self.declared("NAME"))

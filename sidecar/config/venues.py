@@ -3,11 +3,15 @@
 Owns the shape of [venues] and [reconciler] and their cross-checks. It must not open anything, nor read a secret's file.
 """
 
+from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any, Final, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
 from sidecar.config.section import Name, Section
+from sidecar.core.reconciliation import ReconcileRule
+from sidecar.core.timing import MS
 
 SYMBOLS_MAX: Final = 1_000
 _NEEDS: Final = {"simulated": "address", "ccxt": "exchange", "csv": "directory"}
@@ -47,6 +51,12 @@ class VenueSettings(Section):
     )
     directory: str = Field("", description="csv: the directory of the statements; docs/reconciliation.md names them.")
     requests_per_s: float = Field(5.0, gt=0, le=1_000, description="ccxt: requests per second. Higher loads the venue.")
+    quote_currencies: dict[str, str] = Field(
+        {},
+        max_length=SYMBOLS_MAX,
+        description="The currency in which fills of a symbol are paid, by symbol, where the adapter does not know it: "
+        "for balances that are held to fills (reconciler.balance_tolerance_percent).",
+    )
     check_interval_s: int = Field(
         30,
         ge=0,
@@ -64,8 +74,9 @@ class VenueSettings(Section):
         0,
         ge=0,
         le=86_400,
-        description="Keep the venue's cancel-all-after timer armed with this time, where it has one, again at a third "
-        "of it; 0 is no timer. Lower cancels sooner when we are gone, and sooner by mistake in an outage.",
+        description="Keep the venue's cancel-all-after timer armed with this time, again at a third of it; 0 is no "
+        "timer. Refused where the venue has none. Lower cancels sooner when we are gone, and sooner by mistake in an "
+        "outage.",
     )
 
     @model_validator(mode="after")
@@ -106,8 +117,27 @@ class ReconcilerSettings(Section):
         description="A difference in a position or balance is told when two checks, so far apart, show the same one. "
         "Higher waits longer for fills that are on their way.",
     )
+    balance_tolerance_percent: Decimal | None = Field(
+        None,
+        ge=0,
+        le=100,
+        description="Hold balances to what fills have moved, and let them be off by so much of what was turned over, "
+        "for fees. Only where the currencies of all symbols that the account trades are known, and cash moves with the "
+        "fill. Without it a balance is compared with itself while nothing trades. Lower finds less, and tells of fees.",
+    )
     on_break: Literal["tell", "halt"] = Field(
         "tell",
         description="What a difference in a position does: tell only, or halt the account at that venue until an "
         "operator resumes.",
     )
+
+    def to_core(self, venues: Iterable[str]) -> ReconcileRule:
+        """What the leader goes by about these venues."""
+        return ReconcileRule(
+            venues=tuple(sorted(venues)),
+            silent_ns=self.silent_max_ms * MS,
+            behind_ns=self.behind_max_s * 1_000 * MS,
+            settle_ns=self.settle_ms * MS,
+            halts=self.on_break == "halt",
+            tolerance=self.balance_tolerance_percent,
+        )

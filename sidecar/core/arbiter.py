@@ -12,6 +12,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from sidecar.core.brakes import Brakes
+from sidecar.core.breaks import Breaks
+from sidecar.core.caught_up import CaughtUp
 from sidecar.core.checkpoints import Checkpoints, SnapshotRule
 from sidecar.core.chronicle import Chronicle
 from sidecar.core.cold import Cold
@@ -25,12 +27,16 @@ from sidecar.core.halts import Halts, LiftRule
 from sidecar.core.integrity import Integrity
 from sidecar.core.leadership import Desk, Standing
 from sidecar.core.limit_desk import Configured, LimitDesk
+from sidecar.core.log_tail import LogTail
+from sidecar.core.milestones import Milestones
 from sidecar.core.once import Once
+from sidecar.core.order_queries import answered
 from sidecar.core.outputs import Event, Now, Origin, Output, Reply, Settle
 from sidecar.core.overview import status_report
 from sidecar.core.pauses import Pauses
 from sidecar.core.peers import Peers
 from sidecar.core.plans import Plans
+from sidecar.core.predecessors import Predecessors
 from sidecar.core.reconciliation import ReconcileRule, Reconciliation
 from sidecar.core.registry import Registry
 from sidecar.core.roster import Roster
@@ -41,6 +47,7 @@ from sidecar.core.state import State
 from sidecar.core.suspicion import Detection
 from sidecar.core.timing import Timing
 from sidecar.core.verifier import Verifier
+from sidecar.core.violations import Violation
 from sidecar.core.waits import Deadlines
 from sidecar.messages.arbiters import CompareRequest
 from sidecar.messages.base import Message
@@ -59,10 +66,13 @@ from sidecar.messages.events import TermBegan
 from sidecar.messages.explain import ExplainRequest, HistoryRequest
 from sidecar.messages.groups import RegisterGroup, RemoveGroup
 from sidecar.messages.health import Heartbeat, Released, StartFailed
+from sidecar.messages.integrity import IntegrityQuery, ResolveIntegrity
 from sidecar.messages.journal import Record
 from sidecar.messages.limits import LimitsQuery, LimitsRequest
 from sidecar.messages.measures import MeasuresReport
 from sidecar.messages.once import OnceClaim, OnceReport
+from sidecar.messages.once_queries import OnceQuery, ResolveOnce
+from sidecar.messages.order_queries import BreaksQuery, OrderQuery, OrdersQuery
 from sidecar.messages.orders import (
     Absence,
     Evidence,
@@ -107,9 +117,11 @@ class Arbiter:
         self.plans = Plans(rules.plans, self.desk)
         self.roster = Roster(rules.timing, self.plans.members, rules.detection)
         self.chronicle = Chronicle()
+        self.milestones = Milestones()
         self.brakes = Brakes(self.desk, self.chronicle, rules.failovers_per_hour_max)
         self.pauses = Pauses(rules.name, self.desk, self.chronicle)
-        self.slots = Slots(rules.name, self.plans, self.desk, self.roster, rules.timing, self.brakes)
+        self.caught_up = CaughtUp(self.plans, self.desk, self.roster)
+        self.slots = Slots(rules.name, self.plans, self.desk, self.roster, rules.timing, self.brakes, self.caught_up)
         self.degraded = Degraded(rules.name, self.plans, self.desk, self.roster)
         self.halts = Halts(rules.name, rules.operators, self.desk, rules.timing, self.chronicle, rules.lifting)
         self.cold = Cold(
@@ -128,17 +140,20 @@ class Arbiter:
         self.registry = Registry(rules.name, self.plans, self.desk, self.halts.operator_problem)
         self.silence = Silence(rules.name, rules.detection, rules.timing, self.desk, self.roster, self.plans, now)
         self.limits = LimitDesk(rules.name, rules.limits, self.plans, self.desk, self.halts.operator_problem)
+        self.predecessors = Predecessors(self.desk, self.slots, rules.timing.effect_wait_ns())
         self.verifier = Verifier(
             rules.name,
             self.desk,
             self.plans,
             rules.deadlines,
             self.limits,
-            self.halts.impose,
+            Breaks(rules.name, self.desk, self.limits, self.halts.impose),
+            self.predecessors,
             self.halts.operator_problem,
         )
-        self.integrity = Integrity(rules.name, self.desk, self.halts.impose)
-        self.once = Once(rules.name, self.desk, self.roster)
+        self.integrity = Integrity(rules.name, self.desk, self.halts.impose, self.halts.operator_problem)
+        self.tail = LogTail()
+        self.once = Once(rules.name, self.desk, self.roster, self.halts.operator_problem)
         self.reconciliation = Reconciliation(
             rules.name, self.desk, rules.reconciling, self.halts.impose, self.halts.operator_problem
         )
@@ -216,10 +231,12 @@ class Arbiter:
         self.offset = offset
         if self.desk.log_state.position is not read_to:
             self.chronicle.note(record, self.desk.log_state.last, now)
+            self.milestones.note(record, offset)
             outputs = [*outputs, *self.checkpoints.read(record, offset, self.chronicle, now)]
+        self._judge_entry(record, offset, body, counts=self.desk.log_state.position is not read_to)
         if self.desk.leading and not led:
             outputs = [*outputs, *self._begin_term(now)]
-        return self._handing_back(outputs) if self._waiting or self.halts.unanswered else outputs
+        return self._handing_back(outputs)
 
     def on_digest(self, taken: Taken, digest: str, now: Now) -> list[Output]:
         """The digest that a TakeSnapshot asked for."""
@@ -231,13 +248,14 @@ class Arbiter:
         """Stand on a snapshot, before anything was read; the next record to be read is the one behind it."""
         self.desk.restore(taken.state)
         self.chronicle.restore(taken.times, now)
-        self.checkpoints.restored(taken.offset, digest, now)
+        self.checkpoints.restored(taken, digest, now)
         self.offset = taken.offset
 
     def on_lost(self) -> None:
         """The arbiters' queue was lost with its link: what was held from it comes again by itself."""
         self._waiting.clear()
         self.halts.on_lost()
+        self.predecessors.on_lost()
 
     def tick(self, now: Now) -> list[Output]:
         """Time passes. To be called at least each tick_ns, after everything that has arrived was handed in.
@@ -263,12 +281,15 @@ class Arbiter:
             self.halts.tick(now)
             outputs = [*outputs, *self.desk.finish()]
         self.peers.tick(self.offset, now)
-        return self._handing_back(outputs) if self._waiting or self.halts.unanswered else outputs
+        return self._handing_back(outputs)
 
     # --- inside ---
 
     def _hear(self, heartbeat: Heartbeat, origin: Origin, now: Now) -> list[Output]:
-        if not self.roster.hear(heartbeat, origin, now.boot_ns) or not self.desk.leading:
+        if not self.roster.hear(heartbeat, origin, now.boot_ns):
+            return []
+        self.caught_up.hear(heartbeat, now.boot_ns)
+        if not self.desk.leading:
             return []
         self.desk.begin(now)
         self.halts.catch_up(heartbeat, origin)
@@ -299,6 +320,18 @@ class Arbiter:
             self._decide(*self._waiting.popleft(), now)
         return self.desk.finish()
 
+    def _judge_entry(self, record: Record, offset: int, body: bytes | None, *, counts: bool) -> None:
+        """Note what is wrong with the journal itself; `body` is None where there is none."""
+        if self.checkpoints.disorder:
+            self.integrity.note(Violation("all", self.checkpoints.disorder, f"journal offset {offset}"))
+            self.checkpoints.disorder = ""
+        if body is None:
+            return
+        if counts:
+            self.tail.read(record, body)
+        elif (found := self.tail.contradicted(self.desk.log_state.position, record, body, offset)) is not None:
+            self.integrity.note(found)
+
     def _compare(self, request: CompareRequest, origin: Origin, now: Now) -> CommandResult:
         problem = self.halts.operator_problem(origin.user)
         if not problem and not self.checkpoints.asked(now):
@@ -312,18 +345,20 @@ class Arbiter:
         )
 
     def _handing_back(self, outputs: list[Output]) -> list[Output]:
-        """These outputs, and from a follower all that it still holds from the arbiters' queue."""
-        if self.desk.standing is not Standing.FOLLOWING:
+        """These outputs, and from a follower all that it still holds from the arbiters' queue: mostly nothing."""
+        nothing = not (self._waiting or self.halts.unanswered or self.predecessors.held)
+        if nothing or self.desk.standing is not Standing.FOLLOWING:
             return outputs
         handed = [Settle(origin.handle, "requeue") for _, origin in self._waiting]
         self._waiting.clear()
-        return [*outputs, *handed, *self.halts.hand_back()]
+        return [*outputs, *handed, *self.halts.hand_back(), *self.predecessors.hand_back()]
 
     def _decide(self, message: Message, origin: Origin, now: Now) -> None:
         """Route one input of the arbiters' queue, then acknowledge it when what it caused was read back."""
         match message:
             case OrderIntent():
                 self.verifier.intent(message, origin, now)
+                return  # It is settled when it is answered, which may be later.
             case OrderCommitted() | OrderAborted() | OrderUnknown():
                 self.verifier.report(message, origin, now)
             case Evidence():
@@ -334,6 +369,10 @@ class Arbiter:
                 self.once.claim(message, origin, now)
             case OnceReport():
                 self.once.report(message, origin)
+            case OnceQuery():
+                self.once.show(message, origin)
+            case ResolveOnce():
+                self.once.resolve(message, origin)
             case ReconcilerAlive():
                 self.reconciliation.alive(message, now)
             case OpenOrdersSeen():
@@ -355,6 +394,10 @@ class Arbiter:
                 self.registry.decide(message, origin, now)
             case ResolveBreak():
                 self.verifier.resolve(message, origin, now)
+            case IntegrityQuery():
+                self.integrity.report(message, origin, now)
+            case ResolveIntegrity():
+                self.integrity.resolve(message, origin)
             case LimitsRequest():
                 self.limits.decide(message, origin)
             case LimitsQuery():
@@ -368,6 +411,8 @@ class Arbiter:
                 self.desk.send(Reply(explain(self, message, now), origin))
             case HistoryRequest():
                 self.desk.send(Reply(history(self, message), origin))
+            case OrdersQuery() | OrderQuery() | BreaksQuery():
+                self.desk.send(Reply(answered(self, message, now), origin))
             case Probe():
                 pass  # It has nominated whoever read it; a leader needs no nomination.
             case _:

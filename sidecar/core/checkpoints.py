@@ -11,6 +11,8 @@ digest itself: that walks over every order, so the shell does it beside its loop
 | leader: the digest of its own mark                       | SnapshotDigested                                          |
 | any: its own digest and the journaled one of one mark,   | compared; when they differ: StateDiffers, and it stops    |
 | over the same fields                                     |                                                           |
+| any: a snapshot to begin with                            | its digest is its own one of that mark: compared likewise |
+| any: SnapshotDigested of no later mark than the last one | `disorder`: the integrity of all is violated              |
 
 The journal's word is its author's: whoever's digest differs from it is the one that stops. Two arbiters that fold one
 journal differently run different code or bad memory, and the one that is not trusted with the lead must not get it.
@@ -55,11 +57,16 @@ class Digest:
 
 
 class Checkpoints:
-    """One arbiter's marks and digests. `differs` is empty, or the sentence with which it must stop."""
+    """One arbiter's marks and digests. `differs` is empty, or the sentence with which it must stop.
+
+    `disorder` is empty, or what is wrong with the order of snapshots in the journal; whoever reads it empties it.
+    """
 
     def __init__(self, name: str, desk: Desk, rule: SnapshotRule, now: Now) -> None:
         self.last = Digest()
         self.differs = ""
+        self.disorder = ""
+        self._newest = (0, -1)
         self._name = name
         self._desk = desk
         self._rule = rule
@@ -68,10 +75,11 @@ class Checkpoints:
         self._ours: dict[str, Digest] = {}
         self._theirs: dict[str, SnapshotDigested] = {}
 
-    def restored(self, offset: int, digest: str, now: Now) -> None:
-        """This arbiter stands on a snapshot."""
-        self.last = Digest(offset, digest)
-        self._marked_offset, self._marked_ns = offset, now.boot_ns
+    def restored(self, taken: Taken, digest: str, now: Now) -> None:
+        """This arbiter stands on a snapshot; what the journal says of its digest is still to be read."""
+        at = taken.state.position
+        self.last = self._ours[f"{at.term}.{at.n}"] = Digest(taken.offset, digest)
+        self._marked_offset, self._marked_ns = taken.offset, now.boot_ns
 
     def tick(self, offset: int, now: Now) -> None:
         """Mark when it is due; to be called by a leader, with the offset of the record read last."""
@@ -100,6 +108,9 @@ class Checkpoints:
                 return [TakeSnapshot(Taken(state, chronicle.times(now), offset, record.at_ns, write))]
             case SnapshotDigested() as fact:
                 key = f"{fact.term}.{fact.n}"
+                if (fact.term, fact.n) <= self._newest:
+                    self.disorder = f"the snapshot at {key} was digested after the one at {self._newest}: out of order"
+                self._newest = max(self._newest, (fact.term, fact.n))
                 self._theirs[key] = fact
                 drop_oldest(self._theirs, MARKS_MAX)
                 return self._compare(key)

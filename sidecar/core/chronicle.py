@@ -19,7 +19,7 @@ import msgspec
 
 from sidecar.core.bounded import drop_oldest
 from sidecar.core.outputs import Now
-from sidecar.core.state import Holder
+from sidecar.core.state import ORDER_FACTS, Holder
 from sidecar.core.timing import MS
 from sidecar.messages.journal import (
     GroupPaused,
@@ -123,7 +123,7 @@ class Chronicle:
     def note(self, record: Record, last: Mapping[str, Holder], now: Now) -> None:
         """Note one valid record as it is read; `last` are the slots' last holders by the fold."""
         self._go_on(record, now)
-        if isinstance(record.fact, Ticked):
+        if isinstance(record.fact, Ticked) or type(record.fact) in ORDER_FACTS:
             return
         at_ns = self.clock_ns(now)
         match record.fact:

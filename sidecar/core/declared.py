@@ -30,6 +30,7 @@ RANGES: Final[dict[str, tuple[int, int | None]]] = {
     "promotion_backoff_max_ms": (0, 86_400_000),
     "unready_failover_ms": (0, 3_600_000),
     "start_limit_ms": (100, 3_600_000),
+    "state_lag_max_ms": (0, 3_600_000),
 }
 """Least and greatest value of each number; a test holds them to the configuration's own."""
 NUMBER_MAX: Final = INT_MAX // MS
@@ -58,6 +59,7 @@ def plan_declared(group: GroupDeclaration) -> GroupPlan:
             warm=frozenset(each for each, said in group.standby.items() if said == "warm"),
             cold=frozenset(each for each, said in group.standby.items() if said == "cold"),
             start_limit_ns=group.start_limit_ms * MS,
+            state_lag_ns=group.state_lag_max_ms * MS,
         ),
     )
 

@@ -6,7 +6,7 @@ Owns the keys of both tables and what an operator's word changes. It must not de
 from typing import Final
 
 from sidecar.core.exact import ZERO, add, subtract
-from sidecar.core.positions import position_name
+from sidecar.core.positions import account_name, position_name
 from sidecar.messages.journal import DifferenceClosed, DifferenceOpened, StatementAdopted
 from sidecar.messages.reconcile import StatementLine
 
@@ -16,17 +16,12 @@ DIFFERENCES_MAX: Final = 1_000
 """Differences that are open at once. Higher costs the status its size."""
 
 
-def account_name(venue: str, account: str) -> str:
-    """The key of an account; no two pairs of names share one."""
-    return f"{len(venue)} {venue} {account}"
-
-
 def difference_name(venue: str, account: str, holds: str, name: str) -> str:
     """The key of a difference; no two share one."""
     return f"{holds} {position_name(venue, account, name)}"
 
 
-def opening_of(fact: StatementAdopted) -> str:
+def opening_of(fact: StatementAdopted | DifferenceClosed) -> str:
     """The key of the account that it is about."""
     return account_name(fact.venue, fact.account)
 
@@ -40,7 +35,7 @@ def closed(openings: dict[str, tuple[StatementLine, ...]], fact: DifferenceClose
     """An operator's word becomes part of what the account held before us; evidence changes nothing."""
     if not fact.actor or fact.holds != "positions":
         return
-    key = account_name(fact.venue, fact.account)
+    key = opening_of(fact)
     held = {line.name: line.qty for line in openings.get(key, ())}
     held[fact.name] = add(held.get(fact.name, ZERO), subtract(fact.theirs, fact.ours))
     openings[key] = tuple(StatementLine(name=name, qty=qty) for name, qty in held.items())

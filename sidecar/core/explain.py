@@ -7,6 +7,7 @@ would be next is asked of the code that decides it (`Slots.line`), so that an ex
 from typing import TYPE_CHECKING
 
 from sidecar.core.groups import GroupPlan
+from sidecar.core.marks import NOTHING
 from sidecar.core.outputs import Now
 from sidecar.core.roster import Member
 from sidecar.core.sanity import clip
@@ -22,6 +23,8 @@ from sidecar.messages.explain import (
     SlotExplained,
 )
 
+STATES_NOTED_MAX = 4
+"""Slots of whose states a member's notes speak."""
 REASONS_MAX = 8
 """A member's own reasons in one sentence."""
 
@@ -107,7 +110,23 @@ def _notes(arbiter: "Arbiter", plan: GroupPlan, name: str, member: Member | None
         found.append(
             f"its control version {theirs} is behind the journal's {ours}: it acts on no lease until it caught up"
         )
+    found.extend(_states(arbiter, plan, name))
     return tuple(clip(each) for each in found if each)
+
+
+def _states(arbiter: "Arbiter", plan: GroupPlan, name: str) -> list[str]:
+    """How far the member has got with the slots' states, where there are any."""
+    caught_up, found = arbiter.caught_up, []
+    known = [each for each in plan.slots if caught_up.newest(each) != NOTHING]
+    for slot in known[:STATES_NOTED_MAX]:
+        mark, newest, lag_ms = caught_up.mark(name, slot), caught_up.newest(slot), caught_up.lag_ns(name, slot) // MS
+        if mark >= newest:
+            found.append(f"state of {slot}: version {mark.version}, the newest")
+            continue
+        has = f"version {mark.version}" if mark != NOTHING else "none"
+        too_far = ", which is too far behind" if caught_up.lags(plan, slot, name) else ""
+        found.append(f"state of {slot}: {has} of {newest.version}, lacking it for {lag_ms} ms{too_far}")
+    return found
 
 
 def _standby(arbiter: "Arbiter", plan: GroupPlan, name: str, member: Member | None, now: Now) -> str:

@@ -3,10 +3,13 @@
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.groups import GroupPlan
+from sidecar.core.marks import NOTHING
 from sidecar.core.outputs import Now
 
-FIGURES: Final = ("vacant", "unheld", "degraded", "paused", "suspected", "missing")
-"""Slots without a holder; 1 while no slot has one; 1 while degraded; 1 while paused; members suspected; never heard."""
+FIGURES: Final = ("vacant", "unheld", "degraded", "paused", "suspected", "missing", "state_behind")
+"""Slots without a holder; 1 while no slot has one; 1 while degraded; 1 while paused; members suspected; never heard;
+members that lag in a slot's state by more than their group bears."""
 
 if TYPE_CHECKING:
     from sidecar.core.arbiter import Arbiter
@@ -29,6 +32,18 @@ def group_figures(arbiter: "Arbiter", now: Now) -> dict[str, dict[str, int]]:
             plan.name in state.paused,
             suspected,
             missing[plan.name],
+            _behind(arbiter, plan),
         )
         found[plan.name] = dict(zip(FIGURES, map(int, values), strict=True))
     return found
+
+
+def _behind(arbiter: "Arbiter", plan: GroupPlan) -> int:
+    """Living members only: of the others nothing new is heard, and that they are missing is said already."""
+    caught_up, roster = arbiter.caught_up, arbiter.roster
+    slots = [each for each in plan.slots if caught_up.newest(each) != NOTHING]
+    return sum(
+        any(caught_up.lags(plan, slot, each) for slot in slots)
+        for each in (plan.members if slots else ())
+        if each in roster.members
+    )

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from sidecar.core.marks import NOTHING, Mark
+
 
 class Mode(StrEnum):
     """How a group distributes its slots."""
@@ -35,6 +37,7 @@ class Policy:
     Members in `prefer` come before the others, those in `never` only when an operator names them; among equals hot ones
     come before `warm` and those before `cold`. Sharing modes ignore all but `never`: their spread must not depend on
     who else is there. A cold member may be started when no ready one can take a slot, and has `start_limit_ns` for it.
+    `state_lag_ns` is how far behind in its slot's state a member may be and still count as caught up.
     """
 
     prefer: frozenset[str] = frozenset()
@@ -47,6 +50,7 @@ class Policy:
     warm: frozenset[str] = frozenset()
     cold: frozenset[str] = frozenset()
     start_limit_ns: int = 0
+    state_lag_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +71,11 @@ class GroupPlan:
     def ranked(self) -> tuple[str, ...]:
         """Who may be chosen automatically, most preferred first."""
         able = [each for each in self.members if each not in self.policy.never]
-        prefer, warm, cold = self.policy.prefer, self.policy.warm, self.policy.cold
-        return tuple(sorted(able, key=lambda each: (each not in prefer, each in cold, each in warm)))
+        return tuple(sorted(able, key=self.standing))
+
+    def standing(self, member: str) -> tuple[bool, bool, bool]:
+        """How willingly the group lets this member act, the lower the better; equal ones go by their state."""
+        return member not in self.policy.prefer, member in self.policy.cold, member in self.policy.warm
 
     @property
     def quorum(self) -> int:
@@ -118,12 +125,22 @@ def choose(
     wanted: str = "",
     avoid: str = "",
     barred: Collection[str] = (),
+    lagging: Collection[str] = (),
+    marks: Mapping[str, Mark] | None = None,
 ) -> str | None:
     """The member that should take the vacant `slot`, or None.
 
     `ready` are the members that could act now, and count for the quorum; `holders` maps the group's held slots to
     members. `wanted` is an operator's choice and wins if it can act, whatever the policy says of it; `barred` may not
-    be chosen otherwise; `avoid` is whoever is being moved away and loses to everybody else.
+    be chosen otherwise; `avoid` is whoever is being moved away and loses to everybody else. `lagging` are too far
+    behind in the slot's state, and `marks` how far each has got with it. The rank among who is able and not barred,
+    since a state that is lost is worse than a host that is not liked:
+
+    1. not the one who is moved away;
+    2. caught up; where nobody is, only those who lack least;
+    3. in the sharing modes the rendezvous weight; else `prefer`, then hot, warm, cold;
+    4. the most caught up;
+    5. the order of components.
     """
     able = [each for each in plan.members if each in ready]
     if len(able) < plan.quorum:
@@ -137,7 +154,22 @@ def choose(
     others = [each for each in able if each != avoid] or able
     if not others:
         return None
-    return max(others, key=lambda each: _weight(slot, each)) if plan.shares else others[0]
+    others = _least_lost(others, lagging, marks or {})
+    if plan.shares:
+        return max(others, key=lambda each: _weight(slot, each))
+    if not marks:
+        return others[0]
+    equals = [each for each in others if plan.standing(each) == plan.standing(others[0])]
+    return max(equals, key=lambda each: marks.get(each, NOTHING))  # The first of equal ones.
+
+
+def _least_lost(members: list[str], lagging: Collection[str], marks: Mapping[str, Mark]) -> list[str]:
+    """Those of them with whom least of the state is lost."""
+    if not lagging:
+        return members
+    caught_up = [each for each in members if each not in lagging]
+    furthest = max(marks.get(each, NOTHING) for each in members)
+    return caught_up or [each for each in members if marks.get(each, NOTHING) == furthest]
 
 
 def _weight(slot: str, member: str) -> bytes:

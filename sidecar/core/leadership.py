@@ -116,6 +116,11 @@ class Desk:
         """The same as bytes, encoded once: the chain is over what stands in the log."""
         return tuple(each.body for each in self._in_flight)
 
+    @property
+    def unread_count(self) -> int:
+        """How many records were decided and not read back."""
+        return len(self._in_flight)
+
     def may_grant(self, now: Now) -> bool:
         """The leader's lease: only while a recently *sent* record has been read back."""
         return self.leading and now.boot_ns < self._may_grant_until_ns
@@ -256,10 +261,13 @@ class Desk:
         return own.outputs
 
     def _read_leading(self, record: Record, now: Now, body: bytes | None) -> list[Output]:
+        own = self._in_flight[0] if self._in_flight else None
+        if own is not None and own.body == body:
+            record = own.record  # The same bytes: both folds share what they keep of it, as long as they keep it.
         if self.log_state.apply(record, body) is not _VALID:
             return []
-        if self._in_flight and _same(self._in_flight[0].record, record):
-            return self._release(self._in_flight[0], now)
+        if own is not None and _same(own.record, record):
+            return self._release(own, now)
         held = [each for entry in self._in_flight for each in entry.outputs]
         self._lose()
         self._last_read_ns = now.boot_ns

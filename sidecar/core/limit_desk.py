@@ -21,11 +21,13 @@ from typing import Final
 from sidecar.core.exact import total
 from sidecar.core.ladder import scope_problem
 from sidecar.core.leadership import Desk
-from sidecar.core.limits import Breach, Case, breach, scopes_for
+from sidecar.core.limit_figures import LimitFigures, holdings
+from sidecar.core.limits import Breach, Case, breach, in_force, scopes_for
 from sidecar.core.order import CANCELS
 from sidecar.core.outputs import Event, Now, Origin, Reply
 from sidecar.core.plans import Plans
 from sidecar.core.sanity import bounded, clip, reason_problem
+from sidecar.core.standing_since import limits_name
 from sidecar.messages.control import CommandResult
 from sidecar.messages.journal import LimitsSet
 from sidecar.messages.limits import (
@@ -35,7 +37,6 @@ from sidecar.messages.limits import (
     LimitsQuery,
     LimitsReport,
     LimitsRequest,
-    PositionStatus,
 )
 from sidecar.messages.orders import OrderIntent
 
@@ -93,24 +94,13 @@ class LimitDesk:
     def report(self, query: LimitsQuery, origin: Origin, now: Now) -> None:
         """Answer with all limits in force and the open positions."""
         state = self._desk.state
-        held = [each for each in state.book.exposure.positions.values() if each.qty]
-        shown = [
-            PositionStatus(
-                venue=each.venue,
-                account=each.account,
-                symbol=each.symbol,
-                qty=each.qty,
-                cost=each.cost,
-                realised=each.realised,
-                price=state.book.exposure.mark(each.venue, each.symbol),
-            )
-            for each in held[: LimitsReport.POSITIONS_MAX]
-        ]
+        held = tuple(holdings(state.book.exposure))
+        figures = LimitFigures(state.book)
         report = LimitsReport(
             arbiter=self._name,
             request_id=query.request_id,
-            limits=tuple(self._shown(each, now) for _, each in sorted(state.limits.items())),
-            positions=tuple(shown),
+            limits=tuple(self._shown(each, figures, now) for _, each in sorted(state.limits.items())),
+            positions=held[: LimitsReport.POSITIONS_MAX],
             positions_count=len(held),
             tightened=bool(state.degraded),
         )
@@ -167,10 +157,12 @@ class LimitDesk:
         )
         self._desk.send(Event(event, f"limits-changed.{scope.replace('.', '_')}"))
 
-    def _shown(self, found: LimitsSet, now: Now) -> LimitsInForce:
+    def _shown(self, found: LimitsSet, figures: LimitFigures, now: Now) -> LimitsInForce:
         kind, _, name = found.scope.partition(":")
         counted = [f"component:{each}" for each in self._members(name)] if kind == "group" else [found.scope]
-        book = self._desk.state.book
+        state, book = self._desk.state, self._desk.state.book
+        limits = in_force(found, degraded=bool(state.degraded))
+        position, exposed = figures.position(found.scope, limits), figures.exposure(found.scope, limits)
         return LimitsInForce(
             scope=found.scope,
             limits=found.limits or LimitSet(),
@@ -181,6 +173,11 @@ class LimitDesk:
             open_orders=sum(book.working.count(each) for each in counted),
             orders_per_second=total(book.exposure.rate(each, now.wall_ns) for each in counted),
             result_today=total(book.exposure.result(each, now.wall_ns) for each in counted),
+            set_ns=state.dated.get(limits_name(found.scope), 0),
+            position=position.amount if position is not None else None,
+            position_of=position.of if position is not None else "",
+            exposure=exposed.amount if exposed is not None else None,
+            exposure_of=exposed.of if exposed is not None else "",
         )
 
     def _members(self, group: str) -> Iterable[str]:

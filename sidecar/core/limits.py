@@ -285,6 +285,8 @@ def exposure(book: OrderBook, venue: str, account: str, reference: Decimal | Non
         if name.startswith(start):
             sides.setdefault(name, {})[side] = leaves
     held = {name: each.qty for name, each in book.exposure.positions.items() if name.startswith(start)}
+    for symbol, qty in book.exposure.held_before(venue, account).items():
+        held[start + symbol] = add(held.get(start + symbol, ZERO), qty)
     found = ZERO
     for name in sorted(sides.keys() | held.keys()):
         price = book.exposure.mark(venue, name.removeprefix(start)) or reference or ZERO

@@ -27,18 +27,25 @@ is, nor run one. One side effect, by kind and key:
 | FREE               | DONE                              | DONE    | OnceFinished     |
 | RUNNING, DONE      | another claim's: DONE             | same    | OnceContradicted |
 | any                | anything else                     | same    | none             |
+| UNKNOWN            | an operator's: it happened        | DONE    | OnceFinished     |
+| UNKNOWN            | an operator's: it never did       | FREE    | OnceReleased     |
 
 A late resolver's NOT_DONE changes nothing: what it saw may be older than what happened since. Time limits count from
 when this leader first saw the claim, with a fiftieth more for the error of both clocks; a new leader counts afresh.
 """
 
 import heapq
+from collections.abc import Callable
+
+import msgspec
 
 from sidecar.core.leadership import Desk
+from sidecar.core.once_queries import once_page
 from sidecar.core.once_table import Effect, OnceTable
 from sidecar.core.outputs import Event, Now, Origin, Reply
 from sidecar.core.roster import Roster
-from sidecar.core.sanity import TEXT_MAX, clip
+from sidecar.core.sanity import TEXT_MAX, clip, reason_problem
+from sidecar.messages.control import CommandResult
 from sidecar.messages.journal import OnceClaimed, OnceContradicted, OnceFinished, OnceLost, OnceReleased
 from sidecar.messages.once import (
     KEY_MAX,
@@ -52,6 +59,7 @@ from sidecar.messages.once import (
     OnceState,
     OnceVerdict,
 )
+from sidecar.messages.once_queries import OnceQuery, OnceResolved, ResolveOnce
 
 DUE_MAX = 1_000
 """Time limits handled in one tick; the rest a tick later."""
@@ -59,12 +67,13 @@ UNDER_WAY = frozenset({OnceState.RUNNING, OnceState.RESOLVING})
 
 
 class Once:
-    """Claims and reports, at one leader's desk."""
+    """Claims and reports, at one leader's desk. `operator_problem` says why a user may not settle one."""
 
-    def __init__(self, name: str, desk: Desk, roster: Roster) -> None:
+    def __init__(self, name: str, desk: Desk, roster: Roster, operator_problem: Callable[[str], str]) -> None:
         self._name = name
         self._desk = desk
         self._roster = roster
+        self._operator_problem = operator_problem
         self._due: list[tuple[int, str, str, str]] = []
 
     @property
@@ -206,6 +215,54 @@ class Once:
         self._tell(effect, "CONTRADICTED", text)
         return text
 
+    # --- operators ---
+
+    def show(self, query: OnceQuery, origin: Origin) -> None:
+        """Answer with one page of what is remembered."""
+        self._desk.send(Reply(once_page(self._name, self._table, query), origin))
+
+    def resolve(self, request: ResolveOnce, origin: Origin) -> None:
+        """Settle an UNKNOWN one by an operator's word, journaled; one answer in either case."""
+        effect = self._table.get(request.kind, request.key)
+        problem = self._operator_problem(origin.user) or resolve_problem(request, effect)
+        if not problem and effect is not None:
+            self._settle(request, effect)
+        became = "it happened, and whoever asks gets this result" if request.happened else "it may be claimed again"
+        result = CommandResult(
+            arbiter=self._name,
+            request_id=request.request_id,
+            ok=not problem,
+            code="REFUSED" if problem else "RESOLVED",
+            text=problem or f"{request.kind} {clip(request.key)}: {became}; journaled with the reason",
+        )
+        self._desk.send(Reply(result, origin))
+
+    def _settle(self, request: ResolveOnce, effect: Effect) -> None:
+        actor, reason = clip(request.actor), request.reason
+        if request.happened:
+            fact = OnceFinished(
+                kind=effect.kind,
+                key=effect.key,
+                component=effect.component,
+                claim_id=effect.ran,
+                result=request.result,
+                text=clip(f"{actor}: {reason}"),
+                actor=actor,
+            )
+            self._desk.emit(fact)
+        else:
+            released = OnceReleased(kind=effect.kind, key=effect.key, claim_id=effect.ran, reason=reason, actor=actor)
+            self._desk.emit(released)
+        event = OnceResolved(
+            arbiter=self._name,
+            kind=effect.kind,
+            key=effect.key,
+            happened=request.happened,
+            actor=actor,
+            reason=reason,
+        )
+        self._desk.send(Event(event, "once-resolved"))
+
     # --- time ---
 
     def tick(self, now: Now) -> None:
@@ -257,6 +314,29 @@ def report_problem(report: OnceReport) -> str:
     if len(report.result.encode()) > RESULT_BYTES_MAX:
         return f"the result is longer than {RESULT_BYTES_MAX} bytes"
     return _name_problem(report.component, report.claim_id, report.key)
+
+
+def resolve_problem(request: ResolveOnce, effect: Effect | None) -> str:
+    """Why an operator's word changes nothing, as a sentence; empty when it settles the effect."""
+    if effect is None:
+        return f"nothing is known of {request.kind} {clip(request.key)}"
+    if effect.state is not OnceState.UNKNOWN:
+        return f"{request.kind} {clip(request.key)} is not UNKNOWN, but {effect.state} by {effect.component}"
+    if len(request.result.encode()) > RESULT_BYTES_MAX:
+        return f"the result is longer than {RESULT_BYTES_MAX} bytes"
+    if request.happened and not _is_json(request.result):
+        return "the result is no JSON: whoever asks for it could not read it"
+    if request.result and not request.happened:
+        return "what never happened has no result"
+    return reason_problem("settling a side effect", request.reason)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError):
+        return False
+    return True
 
 
 def _name_problem(component: str, claim_id: str, key: str) -> str:

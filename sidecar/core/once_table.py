@@ -39,7 +39,10 @@ OnceFact = OnceClaimed | OnceLost | OnceReleased | OnceFinished | OnceContradict
 
 
 class Effect(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One side effect. `claim_id` may run or resolve it now, `ran` is the claim under which it was to happen."""
+    """One side effect. `claim_id` may run or resolve it now, `ran` is the claim under which it was to happen.
+
+    `at_ns` is that of the record since which it stands so, for people.
+    """
 
     kind: OnceKind
     key: str
@@ -53,6 +56,7 @@ class Effect(msgspec.Struct, frozen=True, array_like=True, gc=False):
     result: str = ""
     text: str = ""
     done_ns: int = 0
+    at_ns: int = 0
 
 
 class OnceTable:
@@ -103,14 +107,14 @@ class OnceTable:
         known = self.under_way.get(name)
         match fact:
             case OnceClaimed() if name not in self.done:
-                self.under_way[name] = _claimed(fact, known)
+                self.under_way[name] = replace(_claimed(fact, known), at_ns=self.at_ns)
             case OnceLost() if known is not None:
-                self.under_way[name] = replace(known, state=OnceState.UNKNOWN, text=fact.reason)
+                self.under_way[name] = replace(known, state=OnceState.UNKNOWN, text=fact.reason, at_ns=self.at_ns)
             case OnceReleased():
                 self.under_way.pop(name, None)
             case OnceFinished() if name not in self.done:
                 self.under_way.pop(name, None)
-                self.done[name] = _finished(fact, known, self.clock_ns)
+                self.done[name] = replace(_finished(fact, known, self.clock_ns), at_ns=self.at_ns)
                 self.result_bytes += len(fact.result.encode())
             case OnceContradicted():
                 self.contradicted += 1

@@ -10,40 +10,46 @@ A CANCEL or MASS_CANCEL marks each order that it concerns (`cancel_by`) from its
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from sidecar.core.bounded import drop_oldest
-from sidecar.core.exact import subtract
-from sidecar.core.fills import REVISIONS, carrying, revised_elsewhere
+from sidecar.core.chains import CHAIN_MAX, along, counting, meant
+from sidecar.core.exact import add, subtract
+from sidecar.core.fills import NONE, REVISIONS, carrying, carrying_nothing, revised_elsewhere
 from sidecar.core.order import CANCELS, NOT_TAKEN, TRADING, Order, failed, fill_key, folded, seen
 from sidecar.core.positions import Exposure
+from sidecar.core.sanity import OURS, clip
 from sidecar.core.working import Working
 from sidecar.messages.base import Token
 from sidecar.messages.events import OrderCounts
 from sidecar.messages.journal import (
+    AbsenceSeen,
     BreakClosed,
     BreakOpened,
     EvidenceSeen,
     OrderAdopted,
+    OrderLost,
+    OrderNeverSent,
     OrderPrecommitted,
     OrderRefused,
+    OrderReported,
     OrphanSeen,
     Record,
 )
 from sidecar.messages.orders import ExecutionReport, OrderIntent, Phase
 
 FINISHED_MAX = 100_000
-"""Finished orders whose whole story stays in memory, at about 2 KB each."""
+"""Finished orders whose whole story stays in memory, at 4.5 KB each; at 6 KB in a leader, which folds twice."""
 REMEMBERED_MAX = 1_000_000
-"""ClOrdIDs of older orders that are still refused as duplicates, at about 150 bytes each."""
+"""ClOrdIDs of older orders that are still refused as duplicates, at 100 bytes each; at 200 in a leader."""
 REFUSED_MAX = 10_000
 """Denials that are still repeated word for word to whoever asks again."""
 ORPHANS_MAX = 10_000
 """OrderIDs with reports that have no ClOrdID and wait for whoever names them; of more, the oldest are forgotten."""
 ORPHANS_EACH_MAX = 100
 """Such reports of one OrderID; of more, the oldest are forgotten."""
-CHAIN_MAX = 64
-"""Replaced orders that are looked at from one of their chain."""
 
 
 def open_orders(
@@ -170,8 +176,13 @@ class OrderBook:
         )
 
     def owner(self, venue: str, order_id: str) -> Order | None:
-        """The order in memory that the venue calls by this OrderID."""
+        """The order in memory that the venue calls by this OrderID; the first one of a chain."""
         return self.orders.get(self.owners.get((venue, order_id), ""))
+
+    def meant(self, report: ExecutionReport) -> Order | None:
+        """The order in memory that a report without a ClOrdID is of."""
+        order = self.owner(report.venue, report.order_id)
+        return meant(self.orders, order, report) if order is not None else None
 
     def waiting_for(self, venue: str, order_id: str) -> tuple[OrphanSeen, ...]:
         """Reports without a ClOrdID that came for this OrderID, the oldest first."""
@@ -183,6 +194,11 @@ class OrderBook:
         match fact:
             case OrderPrecommitted(intent=intent):
                 self._grant(record, intent)
+            case EvidenceSeen(report=report):
+                self._hear(report, record.at_ns)
+                self._reclaim(report.cl_ord_id, record.at_ns)
+            case OrderReported() | OrderLost() | OrderNeverSent() | AbsenceSeen():
+                self._fold(fact.cl_ord_id, record)
             case OrderRefused(intent=intent):
                 self._denied += 1
                 self.refused[intent.cl_ord_id] = fact
@@ -198,16 +214,19 @@ class OrderBook:
                 drop_oldest(self.orphans, ORPHANS_MAX)
             case OrderAdopted(report=report) if report.cl_ord_id not in self.orders:
                 self._adopt(record, report)
-            case EvidenceSeen(report=report):
-                self._hear(report, record.at_ns)
+                self._reclaim(report.cl_ord_id, record.at_ns)
             case _:
-                order = self.orders.get(getattr(fact, "cl_ord_id", ""))
-                if order is not None:
-                    self._store(order, folded(order, fact), record.at_ns)
+                self._fold(getattr(fact, "cl_ord_id", ""), record)
+
+    def _fold(self, cl_ord_id: str, record: Record) -> None:
+        order = self.orders.get(cl_ord_id)
+        if order is not None:
+            self._store(order, folded(order, record.fact), record.at_ns)
+            self._reclaim(cl_ord_id, record.at_ns)
 
     def _grant(self, record: Record, intent: OrderIntent) -> None:
         self._granted += 1
-        self._store(None, Order(intent, record.term, record.n), record.at_ns)
+        self._store(None, Order(intent, record.term, record.n, granted_ns=record.at_ns), record.at_ns)
         if intent.kind in TRADING:
             self.exposure.granted(intent, record.at_ns)
         if intent.kind == "REPLACE":
@@ -221,7 +240,9 @@ class OrderBook:
         """Follow an order of somebody else's from now on; the break that it was found by goes with it."""
         found = self.external.pop(report.cl_ord_id, None)
         breaks = (found.kind,) if found is not None else ()
-        order = Order(adopted_intent(report), record.term, record.n, breaks=breaks, adopted=True)
+        order = Order(
+            adopted_intent(report), record.term, record.n, breaks=breaks, adopted=True, granted_ns=record.at_ns
+        )
         self._store(None, order, record.at_ns)
         self._hear(report, record.at_ns)
 
@@ -236,23 +257,59 @@ class OrderBook:
 
     def _hear(self, report: ExecutionReport, at_ns: int) -> None:
         """Evidence for one order, and what it says of others of its chain."""
-        self._unorphan(report)
+        if self.orphans:
+            self._unorphan(report)
         order = self.orders.get(report.cl_ord_id)
         if order is None:
             return
         chain = self.chain(order)
         counted = any(each.execution(report.exec_id) is not None for each in chain)
+        elsewhere = False
         if report.exec_type in REVISIONS and report.exec_ref_id and fill_key(report) not in order.executions:
-            for each in chain:
-                if each.execution(report.exec_ref_id) is not None:
-                    fills = revised_elsewhere(each.fills, report, each.execution)
-                    self._store(each, replace(each, fills=fills), at_ns)
-        heard = seen(order, report, counted=counted)
-        if any(each.execution(report.exec_id) is not None for each in self._along(order, forward=True)):
+            elsewhere = self._revise(order, report, at_ns)
+            order = self.orders[report.cl_ord_id]  # What it carries from the other may be less by now.
+        heard = seen(order, report, counted=counted, elsewhere=elsewhere)
+        if chain and any(each.execution(report.exec_id) is not None for each in self._along(order, forward=True)):
             heard = replace(heard, fills=order.fills)  # Traded under a later ClOrdID: its CumQty is of the whole chain.
         self._store(order, heard, at_ns)
         if heard.intent.kind == "REPLACE" and heard.venue_status not in (*NOT_TAKEN, None):
             self._supersede(heard, at_ns)
+        if heard.superseded:
+            self._part(self.orders[report.cl_ord_id], at_ns)
+
+    def _revise(self, order: Order, report: ExecutionReport, at_ns: int) -> bool:
+        """Take back what this bust or correction revises wherever else in the chain it is, or may yet be, told.
+
+        It may be told again under any ClOrdID that this one has replaced, and their late reports may still include it.
+        Whether it is counted under another one.
+        """
+        if order.intent.kind == "REPLACE" and report.ord_status not in NOT_TAKEN:
+            self._supersede(replace(order, venue_order_id=order.venue_order_id or report.order_id), at_ns)
+        before, after = self._along(order, forward=False), self._along(order, forward=True)
+        counts_it = counting(report.exec_ref_id, (order, *before, *after))
+        since = order.fills.trades  # Of the venue's CumQty so much was traded after the order that is looked at.
+        for each in (*after, *before) if counts_it is not order else ():
+            known = self.orders[each.intent.cl_ord_id]  # Another one's change may have changed it.
+            counts = each is counts_it
+            if counts or (known.superseded and each in before):
+                fills = revised_elsewhere(known.fills, report, known.execution, since=None if counts else since)
+                self._store(known, replace(known, fills=fills), at_ns)
+            if counts:
+                break
+            since = add(since, self.orders[each.intent.cl_ord_id].fills.trades)
+        return counts_it is not None and counts_it is not order
+
+    def _reclaim(self, cl_ord_id: str, at_ns: int) -> None:
+        """An order of ours turns out to be one that was adopted without a ClOrdID: what was told of that is of this."""
+        order = self.orders.get(cl_ord_id)
+        name = _venue_name(order) if order is not None else None
+        made = self.orders.get(made_name(*name)) if name is not None else None
+        if made is None or made is order or not made.adopted or made.superseded:
+            return
+        self._store(made, replace(made, fills=NONE, executions={}, venue_order_id="", superseded=True), at_ns)
+        self._own(self.orders[cl_ord_id])
+        for report in made.executions.values():
+            self._hear(replace(report, cl_ord_id=cl_ord_id), at_ns)
 
     def _unorphan(self, report: ExecutionReport) -> None:
         """A report that was kept without a ClOrdID has found its order."""
@@ -268,18 +325,12 @@ class OrderBook:
 
     def chain(self, order: Order) -> list[Order]:
         """The orders that this one replaced, the nearest first, and then those that it was replaced by."""
+        if not order.replaced_by and order.intent.kind != "REPLACE":
+            return []
         return [*self._along(order, forward=False), *self._along(order, forward=True)]
 
     def _along(self, order: Order, *, forward: bool) -> list[Order]:
-        found: list[Order] = []
-        at = order
-        while len(found) < CHAIN_MAX and (forward or at.intent.kind == "REPLACE"):
-            following = self.orders.get(at.replaced_by if forward else at.intent.orig_cl_ord_id)
-            if following is None or following is order:
-                break
-            found.append(following)
-            at = following
-        return found
+        return along(self.orders, order, forward=forward)
 
     def _supersede(self, new: Order, at_ns: int) -> None:
         """The venue took a REPLACE: the order that it named, or whatever replaced that one before, is replaced."""
@@ -292,21 +343,28 @@ class OrderBook:
             old = self.orders.get(old.replaced_by)
         if old is None or old.replaced_by:
             return
-        same = not (old.venue_order_id and new.venue_order_id) or old.venue_order_id == new.venue_order_id
+        known = old.venue_order_id or old.order_id
+        same = not (known and new.venue_order_id) or known == new.venue_order_id
         self._store(old, replace(old, replaced_by=new.intent.cl_ord_id, superseded=same), at_ns)
+
+    def _part(self, old: Order, at_ns: int) -> None:
+        """It was taken for one venue order with its successor while its OrderID was not known, and is another."""
+        heir = self.orders.get(old.replaced_by)
+        if heir is None or heir.venue_order_id in ("", old.venue_order_id) or not old.venue_order_id:
+            return
+        self._store(old, replace(old, superseded=False), at_ns)
+        self._store(heir, replace(heir, fills=carrying_nothing(heir.fills)), at_ns)
 
     def _store(self, before: Order | None, after: Order, at_ns: int) -> None:
         cl_ord_id = after.intent.cl_ord_id
         known = self.orders.get(cl_ord_id)
-        if before is not None:
-            self._phases[before.phase] -= 1
-        self._phases[after.phase] += 1
+        self._count(before, after)
         if known is None or known.intent is not after.intent:
             self.working.change(known.work if known is not None else None, after.work)
         elif known.fills is not after.fills or known.resting is not after.resting:
             self.working.change(known.work, after.work)
         self.orders[cl_ord_id] = after
-        if known is None or _venue_name(known) != _venue_name(after):
+        if known is None or (_named_anew(known, after) and _venue_name(known) != _venue_name(after)):
             self._disown(known)
             self._own(after)
         if before is not None:
@@ -316,6 +374,13 @@ class OrderBook:
         elif cl_ord_id not in self._finished:
             self._finished[cl_ord_id] = None
             self._retire()
+
+    def _count(self, before: Order | None, after: Order) -> None:
+        now, was = after.phase, before.phase if before is not None else None
+        if was is not now:
+            self._phases[now] += 1
+            if was is not None:
+                self._phases[was] -= 1
 
     def _follow(self, before: Order, after: Order, at_ns: int) -> None:
         """What follows for others from one order's change."""
@@ -356,20 +421,34 @@ class OrderBook:
 
     def _retire(self) -> None:
         for oldest in drop_oldest(self._finished, FINISHED_MAX):
-            self._disown(self.orders.pop(oldest))
+            gone = self.orders.pop(oldest)
+            self._disown(gone)
+            if gone.replaced_by in self.orders:
+                self._own(self.orders[gone.replaced_by])
             self._remembered[oldest] = None
         drop_oldest(self._remembered, REMEMBERED_MAX)
+
+
+def _named_anew(known: Order, after: Order) -> bool:
+    """Whether the venue's name of an order may have changed; for nearly every fact it has not."""
+    same = known.venue_order_id == after.venue_order_id and known.order_id == after.order_id
+    return not same or known.intent is not after.intent
 
 
 def _venue_name(order: Order) -> tuple[str, str] | None:
     """What the venue calls an order, if it has said so."""
     order_id = order.venue_order_id or order.order_id
-    return (order.intent.venue, order_id) if order_id and order.intent.kind in TRADING else None
+    return (order.intent.venue, order_id) if order_id and order.intent.kind not in CANCELS else None
 
 
 def orphan_name(report: ExecutionReport) -> str:
     """The key of reports without a ClOrdID: their venue and OrderID."""
     return f"{len(report.venue)} {report.venue} {report.order_id}"
+
+
+def made_name(venue: str, order_id: str) -> str:
+    """The name that we give to an order of others which has an OrderID only."""
+    return clip(f"{OURS}{venue}/{order_id}")
 
 
 def _execution(report: ExecutionReport) -> tuple[str, str, str]:

@@ -4,14 +4,16 @@ Owns the net position of each (venue, account, symbol) with its cost, the last p
 of each UTC day, and how many orders were granted lately. Deterministic and bounded; days and seconds are those of the
 record's `at_ns`, so that every reader of the journal counts the same. It must not know orders or what the limits are.
 
-A position begins at nothing where the journal begins. `cost` is what the open quantity was traded for, signed as the
-quantity is; what closes part of it realises its share of the cost (average cost). At any time
+What is traded begins at nothing where the journal begins; what an account held before, by the venue's own word
+(`before`, see `reconciliation.py`), is added where a position is asked for, and has no cost. `cost` is what the open
+quantity was traded for, signed as the quantity is; what closes part of it realises its share (average cost). Always
 
     realised - cost = cash        # All that was received less all that was paid, to the precision of one division.
 """
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from functools import lru_cache
 
 import msgspec
 
@@ -25,12 +27,14 @@ SCOPES_MAX = 20_000
 """Scopes whose day's result and rate of orders are kept; of others those that traded longest ago are forgotten."""
 RECENT_MAX = 20_000
 """Orders that are compared with a new one to find duplicates; older ones are forgotten first."""
+NAMES_CACHED = 10_000
+"""Names that are not put together anew for each order. More of them cost about 500 bytes each."""
 DAY_NS = 86_400 * 10**9
 SECOND_NS = 10**9
 
 
 class NetPosition(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What is held of one symbol in one account; negative is short."""
+    """What is held of one symbol in one account; negative is short. `turned` is the value of all that was traded."""
 
     venue: str
     account: str
@@ -39,6 +43,8 @@ class NetPosition(msgspec.Struct, frozen=True, array_like=True, gc=False):
     cost: Decimal = ZERO
     realised: Decimal = ZERO
     cash: Decimal = ZERO
+    turned_qty: Decimal = ZERO
+    turned: Decimal = ZERO
 
     def traded(self, qty: Decimal, value: Decimal) -> "NetPosition":
         """The position after buying `qty` (selling where negative) for `value`, which has the same sign.
@@ -46,23 +52,22 @@ class NetPosition(msgspec.Struct, frozen=True, array_like=True, gc=False):
         A quantity of zero changes the price of what was traded before.
         """
         cash = subtract(self.cash, value)
-        if not qty:
-            if self.qty:
-                return self._with(self.qty, add(self.cost, value), self.realised, cash)
-            return self._with(self.qty, self.cost, subtract(self.realised, value), cash)
-        if not self.qty or (self.qty > 0) is (qty > 0):
-            return self._with(add(self.qty, qty), add(self.cost, value), self.realised, cash)
-        if qty.copy_abs() < self.qty.copy_abs():
+        if not qty and self.qty:
+            after = (self.qty, add(self.cost, value), self.realised)
+        elif not qty:
+            after = (self.qty, self.cost, subtract(self.realised, value))
+        elif not self.qty or (self.qty > 0) is (qty > 0):
+            after = (add(self.qty, qty), add(self.cost, value), self.realised)
+        elif qty.copy_abs() < self.qty.copy_abs():
             share = divide(multiply(self.cost, qty.copy_abs()), self.qty.copy_abs())
             realised = subtract(self.realised, add(value, share))
-            return self._with(add(self.qty, qty), subtract(self.cost, share), realised, cash)
-        rest = add(self.qty, qty)
-        opening = divide(multiply(value, rest), qty)
-        realised = subtract(self.realised, add(subtract(value, opening), self.cost))
-        return self._with(rest, opening, realised, cash)
-
-    def _with(self, qty: Decimal, cost: Decimal, realised: Decimal, cash: Decimal) -> "NetPosition":
-        return NetPosition(self.venue, self.account, self.symbol, qty, cost, realised, cash)
+            after = (add(self.qty, qty), subtract(self.cost, share), realised)
+        else:
+            rest = add(self.qty, qty)
+            opening = divide(multiply(value, rest), qty)
+            after = (rest, opening, subtract(self.realised, add(subtract(value, opening), self.cost)))
+        turned_qty, turned = add(self.turned_qty, qty.copy_abs()), add(self.turned, value.copy_abs())
+        return NetPosition(self.venue, self.account, self.symbol, *after, cash, turned_qty, turned)
 
 
 class DayResult(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -81,7 +86,11 @@ class Rate(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Exposure:
-    """The fold. Positions by account and symbol; the other tables by name, those changed last at the end."""
+    """The fold. Positions by account and symbol; the other tables by name, those changed last at the end.
+
+    `before` is what accounts held before their first fill here, by `account_name` and symbol. It follows from the
+    statements that were adopted (`state.openings`): a snapshot does not carry it twice.
+    """
 
     def __init__(self) -> None:
         self.positions: dict[str, NetPosition] = {}
@@ -89,12 +98,14 @@ class Exposure:
         self.results: dict[str, DayResult] = {}
         self.rates: dict[str, Rate] = {}
         self.recent: dict[str, int] = {}
+        self.before: dict[str, dict[str, Decimal]] = {}
 
     def copy(self) -> "Exposure":
         """An independent fold with the same figures."""
         twin = Exposure()
         twin.positions, twin.marks, twin.results = dict(self.positions), dict(self.marks), dict(self.results)
         twin.rates, twin.recent = dict(self.rates), dict(self.recent)
+        twin.before = dict(self.before)
         return twin
 
     def restore(
@@ -160,9 +171,14 @@ class Exposure:
     # --- asking ---
 
     def position(self, venue: str, account: str, symbol: str) -> Decimal:
-        """The net quantity held, by the fills of this journal."""
+        """The net quantity held: what was held before the first fill here, and the fills of this journal."""
         found = self.positions.get(position_name(venue, account, symbol))
-        return found.qty if found is not None else ZERO
+        traded = found.qty if found is not None else ZERO
+        return add(traded, self.held_before(venue, account).get(symbol, ZERO)) if self.before else traded
+
+    def held_before(self, venue: str, account: str) -> Mapping[str, Decimal]:
+        """What an account held by symbol before its first fill here, as far as it is known."""
+        return self.before.get(account_name(venue, account), {})
 
     def full(self, venue: str, account: str, symbol: str) -> bool:
         """Whether there is no room for a position in this symbol."""
@@ -196,16 +212,16 @@ class Exposure:
 
 def scopes_of(intent: OrderIntent) -> tuple[str, ...]:
     """Every scope that an order is counted in, beside its group, whose members are counted each."""
-    named = (
-        "all",
-        f"component:{intent.component}",
-        f"venue:{intent.venue}",
-        f"account:{intent.account}",
-        f"symbol:{intent.symbol}",
-    )
-    return (*named, f"strategy:{intent.strategy}") if intent.strategy else named
+    return _scopes(intent.component, intent.venue, intent.account, intent.symbol, intent.strategy)
 
 
+@lru_cache(NAMES_CACHED)
+def _scopes(component: str, venue: str, account: str, symbol: str, strategy: str) -> tuple[str, ...]:
+    named = ("all", f"component:{component}", f"venue:{venue}", f"account:{account}", f"symbol:{symbol}")
+    return (*named, f"strategy:{strategy}") if strategy else named
+
+
+@lru_cache(NAMES_CACHED)
 def position_name(venue: str, account: str, symbol: str) -> str:
     """The key of a position; no two triples of names share one."""
     return prefix_of(venue, account) + symbol
@@ -214,6 +230,17 @@ def position_name(venue: str, account: str, symbol: str) -> str:
 def prefix_of(venue: str, account: str) -> str:
     """What the keys of all positions of one account begin with, and of no other."""
     return f"{len(venue)} {len(account)} {venue} {account} "
+
+
+def account_name(venue: str, account: str) -> str:
+    """The key of an account; no two pairs of names share one."""
+    return f"{len(venue)} {venue} {account}"
+
+
+def account_of(name: str) -> tuple[str, str]:
+    """Venue and account of an `account_name`."""
+    length, _, rest = name.partition(" ")
+    return rest[: int(length)], rest[int(length) + 1 :]
 
 
 def mark_name(venue: str, symbol: str) -> str:

@@ -40,9 +40,12 @@ class Precommit:
     def breach(self, intent: OrderIntent, known: Order | None, now: Now) -> Breach | None:
         """The first rule that the order breaks; None when it may be sent.
 
-        A question that is repeated was counted when it was granted, and is not held against itself.
+        A question that is repeated was counted when it was granted, and is not held against itself. What the venue
+        has seen is no repetition: it was sent.
         """
-        repeated = known is not None and known.intent == intent and known.phase is Phase.PRECOMMITTED
+        repeated = (
+            known is not None and known.intent == intent and known.phase is Phase.PRECOMMITTED and not known.executions
+        )
         return (
             (None if repeated else self._used(intent))
             or self._holder(intent)
@@ -103,7 +106,7 @@ class Precommit:
 
     def _halted(self, intent: OrderIntent) -> Breach | None:
         halts = self._desk.state.halts.values()
-        for group in self._plans.claims(intent.component):
+        for group in self._plans.claims(intent.component) if halts else ():
             subject = Subject(
                 component=intent.component,
                 group=group,

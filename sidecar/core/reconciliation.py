@@ -2,8 +2,7 @@
 
 Owns differences in positions and balances, and the reasons why a reconciler is not heard. Differences in orders are the
 verifier's breaks. It must not ask a venue. A statement is late by nature: fills may be on their way on both sides. So
-nothing is decided on one statement; it takes two, `settle_ns` apart, that show the same difference, or differences that
-change and never vanish for UNSTEADY times as long.
+nothing is decided on one statement: see `settling.py`.
 
 | an account's positions                              | what happens                                                 |
 |------------------------------------------------------|--------------------------------------------------------------|
@@ -12,25 +11,26 @@ change and never vanish for UNSTEADY times as long.
 | one agrees again                                     | DifferenceClosed by evidence                                 |
 | an operator resolves, with a reason                  | DifferenceClosed: the venue's word is what we begin from     |
 
-Balances are compared with themselves: fees, funding and interest are in no execution report, so only a balance that
-changes while nothing traded in that account is a difference. What changes together with a fill is not seen.
+What a balance is compared with says `balances.py`.
 
 A list of open orders proves no absence: an order of ours that should rest there and is not named is asked for.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from itertools import islice
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from sidecar.core.balances import AccountBalances
 from sidecar.core.bounded import drop_oldest
-from sidecar.core.differences import DIFFERENCES_MAX, account_name, difference_name
+from sidecar.core.differences import DIFFERENCES_MAX, difference_name
 from sidecar.core.exact import ZERO, add, subtract
 from sidecar.core.leadership import Desk
 from sidecar.core.outputs import Event, Now, Origin, Reply
-from sidecar.core.positions import position_name
+from sidecar.core.positions import account_name
 from sidecar.core.sanity import bounded, clip, reason_problem
+from sidecar.core.settling import Settling
 from sidecar.core.timing import MS
 from sidecar.messages.control import CommandResult, Halt, TradingState
 from sidecar.messages.journal import DifferenceClosed, DifferenceOpened, StatementAdopted
@@ -44,6 +44,7 @@ from sidecar.messages.reconcile import (
     ResolveDifference,
     Statement,
     StatementLine,
+    VenueCheck,
 )
 
 ACCOUNTS_MAX = 1_000
@@ -51,38 +52,32 @@ ACCOUNTS_MAX = 1_000
 ASKED_MAX = 100
 """Orders asked for after one list of open orders; the rest after the next one."""
 RECONCILERS_MAX = 16
-UNSTEADY = 6
-"""A difference that changes with each statement is believed after this many settling times without one agreement."""
+TROUBLES: Final = ("unheard", "unasked", "failing", "behind", "full")
+"""No reconciler is heard; a venue is asked by none, gives no answer, or was not checked for long; no room."""
 LOOK_NS = 1_000 * MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcileRule:
-    """`venues` are those that must be checked; none is no reconciler wanted. With `halts` a difference halts."""
+    """`venues` are those that must be checked; none is no reconciler wanted. With `halts` a difference halts.
+
+    `tolerance` is how far balances may be from what fills moved, in percent of what was turned over; None compares no
+    balance with fills.
+    """
 
     venues: tuple[str, ...] = ()
     silent_ns: int = 10_000 * MS
     behind_ns: int = 120_000 * MS
     settle_ns: int = 5_000 * MS
     halts: bool = False
+    tolerance: Decimal | None = None
 
 
-class _Apart(NamedTuple):
-    """A difference, since when it is this one, and since when there was one at all."""
+class _Seen(NamedTuple):
+    """The differences in positions of one account as its statements show them, and since when there are statements."""
 
-    qty: Decimal
-    since_ns: int
+    settling: Settling
     first_ns: int
-
-
-@dataclass(slots=True)
-class _Seen:
-    """Differences of one account as its statements show them, each since when it has stood so."""
-
-    since: dict[str, _Apart] = field(default_factory=dict)
-    first_ns: int = 0
-    balances: dict[str, Decimal] = field(default_factory=dict)
-    traded: tuple[Decimal, ...] = ()
 
 
 class Reconciliation:
@@ -103,12 +98,13 @@ class Reconciliation:
         self._operator_problem = operator_problem
         self._alive: dict[str, tuple[ReconcilerAlive, int]] = {}
         self._seen: dict[str, _Seen] = {}
+        self._books: dict[str, AccountBalances] = {}
         self._told: tuple[str, ...] = ()
         self._looked_ns = 0
 
     def begin_term(self) -> None:
         """Nothing was heard by this leadership yet."""
-        self._alive, self._seen, self._told, self._looked_ns = {}, {}, (), 0
+        self._alive, self._seen, self._books, self._told, self._looked_ns = {}, {}, {}, (), 0
 
     # --- signs of life ---
 
@@ -131,24 +127,31 @@ class Reconciliation:
 
     def reasons(self, now: Now) -> tuple[str, ...]:
         """Why the venues' word is not heard as it should be, as sentences without numbers that change."""
+        return tuple(text for _, text in self.troubles(now))
+
+    def troubles(self, now: Now) -> tuple[tuple[str, str], ...]:
+        """The same, each with its kind, one of TROUBLES."""
         if not self._rule.venues or now.boot_ns - self._desk.led_since_ns < self._rule.silent_ns:
             return ()
         heard = [each for each, at_ns in self._alive.values() if now.boot_ns - at_ns < self._rule.silent_ns]
         if not heard:
-            return (f"no reconciler was heard for {self._rule.silent_ns // MS} ms: nobody asks the venues",)
+            text = f"no reconciler was heard for {self._rule.silent_ns // MS} ms: nobody asks the venues"
+            return (("unheard", text),)
         checks = {check.venue: check for each in heard for check in each.venues}
-        found = []
+        found = [each for venue in self._rule.venues if (each := self._trouble(venue, checks.get(venue))) is not None]
         if len(self._desk.state.differences) >= DIFFERENCES_MAX:
-            found.append(f"{DIFFERENCES_MAX} differences are open: further ones are not told until some are closed")
-        for venue in self._rule.venues:
-            check = checks.get(venue)
-            if check is None:
-                found.append(f"venue {venue} is asked by no reconciler that is heard")
-            elif check.trouble:
-                found.append(f"venue {venue}: {clip(check.trouble)}")
-            elif check.checked_ms_ago is not None and check.checked_ms_ago * MS > self._rule.behind_ns:
-                found.append(f"venue {venue} was not checked whole for more than {self._rule.behind_ns // MS} ms")
+            text = f"{DIFFERENCES_MAX} differences are open: further ones are not told until some are closed"
+            return (("full", text), *found)
         return tuple(found)
+
+    def _trouble(self, venue: str, check: VenueCheck | None) -> tuple[str, str] | None:
+        if check is None:
+            return "unasked", f"venue {venue} is asked by no reconciler that is heard"
+        if check.trouble:
+            return "failing", f"venue {venue}: {clip(check.trouble)}"
+        if check.checked_ms_ago is not None and check.checked_ms_ago * MS > self._rule.behind_ns:
+            return "behind", f"venue {venue} was not checked whole for more than {self._rule.behind_ns // MS} ms"
+        return None
 
     # --- open orders ---
 
@@ -180,26 +183,28 @@ class Reconciliation:
 
     def statement(self, statement: Statement, now: Now) -> None:
         """Compare; lines that are no numbers of ours make the whole statement worth nothing."""
-        names = (statement.venue, statement.account, *(each.name for each in statement.lines))
+        symbols = (name for each in statement.markets for name in (each.symbol, each.quote, each.base or each.quote))
+        names = (statement.venue, statement.account, *(each.name for each in statement.lines), *symbols)
         if any(not each or len(each) > len(clip(each)) for each in names):
             return
         if not all(bounded(each.qty) for each in statement.lines):
             return
         theirs = {each.name: each.qty for each in statement.lines}
-        seen = self._seen.setdefault(f"{statement.venue} {statement.account}", _Seen(first_ns=now.boot_ns))
-        drop_oldest(self._seen, ACCOUNTS_MAX)
         if statement.holds == "positions":
-            self._positions(statement, theirs, seen, now)
+            self._positions(statement, theirs, now)
         else:
-            self._balances(statement, theirs, seen, now)
+            self._balances(statement, theirs, now)
 
-    def _positions(self, statement: Statement, theirs: dict[str, Decimal], seen: _Seen, now: Now) -> None:
+    def _positions(self, statement: Statement, theirs: dict[str, Decimal], now: Now) -> None:
         venue, account = statement.venue, statement.account
+        known_as = account_name(venue, account)
+        seen = self._seen.setdefault(known_as, _Seen(Settling(self._rule.settle_ns), now.boot_ns))
+        drop_oldest(self._seen, ACCOUNTS_MAX)
         ours = dict(self._ours(venue, account))
         names = sorted({*ours, *theirs})
         apart = {each: subtract(theirs.get(each, ZERO), ours.get(each, ZERO)) for each in names}
-        settled = self._settled({each: qty for each, qty in apart.items() if qty}, seen, now)
-        if account_name(venue, account) not in self._desk.state.openings:
+        settled = seen.settling.settled({each: qty for each, qty in apart.items() if qty}, now.boot_ns)
+        if known_as not in self._desk.state.openings:
             stood = settled == {each for each in apart if apart[each]}
             if stood and now.boot_ns - seen.first_ns >= self._rule.settle_ns:
                 lines = tuple(StatementLine(name=each, qty=apart[each]) for each in names if apart[each])
@@ -225,55 +230,23 @@ class Reconciliation:
             qty = add(openings.get(name, ZERO), positions.get(name, ZERO))
             yield name, qty
 
-    def _settled(self, apart: dict[str, Decimal], seen: _Seen, now: Now) -> set[str]:
-        """The differences that have stood alike for long enough, or unlike for much longer."""
-        for name in [each for each in seen.since if each not in apart]:
-            del seen.since[name]
-        for name, qty in apart.items():
-            known = seen.since.get(name)
-            if known is None or known.qty != qty:
-                first_ns = known.first_ns if known is not None else now.boot_ns
-                seen.since[name] = _Apart(qty, now.boot_ns, first_ns)
-        settle_ns = self._rule.settle_ns
-        return {
-            name
-            for name, each in seen.since.items()
-            if now.boot_ns - each.since_ns >= settle_ns or now.boot_ns - each.first_ns >= UNSTEADY * settle_ns
-        }
-
-    def _balances(self, statement: Statement, theirs: dict[str, Decimal], seen: _Seen, now: Now) -> None:
-        """A balance that changed, and stayed so, while nothing traded and nothing could."""
-        account = f"{statement.venue} {statement.account}"
-        held = self._seen.setdefault(f"{account} balances", _Seen(first_ns=now.boot_ns))
-        traded = self._traded(statement.venue, statement.account)
+    def _balances(self, statement: Statement, theirs: dict[str, Decimal], now: Now) -> None:
+        """Every balance against what it was, and what fills have moved where that is known; see `balances.py`."""
+        venue, account = statement.venue, statement.account
+        rule = self._rule
+        balances = self._books.get(account_name(venue, account))
+        if balances is None:
+            balances = self._books[account_name(venue, account)] = AccountBalances(rule.settle_ns, rule.tolerance)
+            drop_oldest(self._books, ACCOUNTS_MAX)
         for name, qty in theirs.items():
-            known = self._desk.state.differences.get(
-                difference_name(statement.venue, statement.account, "balances", name)
-            )
+            known = self._desk.state.differences.get(difference_name(venue, account, "balances", name))
             if known is not None and known.ours == qty:
                 self._close(known, qty, qty, reason="the balance is as it was")
-                held.balances = {**held.balances, name: qty}
-        if held.traded != traded or not held.balances:
-            held.traded, held.balances, held.since = traded, theirs, {}
-            return
-        before = held.balances
-        changed = {
-            each: subtract(theirs.get(each, ZERO), before.get(each, ZERO))
-            for each in {*theirs, *before}
-            if theirs.get(each, ZERO) != before.get(each, ZERO)
-        }
-        for name in sorted(self._settled(changed, held, now)):
-            self._open(statement, name, before.get(name, ZERO), theirs.get(name, ZERO))
-            held.balances = {**held.balances, name: theirs.get(name, ZERO)}
-
-    def _traded(self, venue: str, account: str) -> tuple[Decimal, ...]:
-        """What changes with every fill of an account."""
-        found = sorted(
-            (position_name(each.venue, each.account, each.symbol), each.qty, each.cash)
-            for each in self._desk.state.book.exposure.positions.values()
-            if (each.venue, each.account) == (venue, account)
-        )
-        return tuple(number for _, qty, cash in found for number in (qty, cash))
+                balances.agreed(name)
+        positions = self._desk.state.book.exposure.positions.values()
+        held = tuple(each for each in positions if (each.venue, each.account) == (venue, account))
+        for gap in balances.stated(theirs, held, statement.markets, now.boot_ns):
+            self._open(statement, gap.name, gap.ours, gap.theirs)
 
     # --- differences ---
 

@@ -5,7 +5,8 @@ its own record, and a signalling one raises where it is compared (Python's `deci
 must therefore never reach the book. It must not know what the values mean.
 """
 
-from decimal import Decimal
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, Rounded
+from typing import Final
 
 import msgspec
 
@@ -18,12 +19,18 @@ DIGITS_MAX = 40
 EXPONENT_MAX = 30
 """A number lies within 10 to the power of plus or minus this."""
 INT_MAX = 2**63 - 1
+_DIGITS: Final = Context(prec=DIGITS_MAX, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Rounded])
+"""Takes a number over unchanged, or raises; counting its digits one by one takes twenty times as long."""
+OURS = "~"
+"""What the names begin with that we give to orders of others which have none; no order of ours may."""
 
 
 def intent_problem(intent: OrderIntent) -> str:
     """Why an intent cannot be journaled, as a sentence; empty when it can."""
     if not intent.cl_ord_id:
         return "ClOrdID is empty"
+    if intent.cl_ord_id.startswith(OURS):
+        return f"ClOrdID begins with {OURS}, as the names do that orders of others are given"
     if not (0 <= intent.token.term <= INT_MAX and 0 <= intent.token.epoch <= INT_MAX):
         return "the token is no pair of 64-bit counts"
     return _field_problem(intent)
@@ -31,14 +38,23 @@ def intent_problem(intent: OrderIntent) -> str:
 
 def report_problem(report: ExecutionReport) -> str:
     """Why an execution report cannot be journaled, as a sentence; empty when it can."""
-    return "ClOrdID is empty" if not report.cl_ord_id else _field_problem(report)
+    if not report.cl_ord_id:
+        return "ClOrdID is empty"
+    problem = _field_problem(report)
+    if not problem and (report.order_qty < 0 or report.cum_qty < 0 or report.last_qty < 0):
+        return "a quantity is negative"  # Prices may be, and LeavesQty is after an overfill.
+    return problem
 
 
 def bounded(number: Decimal) -> bool:
     """Whether a number is finite and of a size that prices and quantities have."""
-    if not number.is_finite():
+    if not number.is_finite() or abs(number.adjusted()) > EXPONENT_MAX:
         return False
-    return len(number.as_tuple().digits) <= DIGITS_MAX and abs(number.adjusted()) <= EXPONENT_MAX
+    try:
+        _DIGITS.plus(number)
+    except Rounded:
+        return False
+    return True
 
 
 def reason_problem(what: str, reason: str) -> str:
@@ -54,12 +70,11 @@ def clip(text: str) -> str:
 
 
 def _field_problem(value: msgspec.Struct) -> str:
-    for name in value.__struct_fields__:
-        match getattr(value, name):
-            case Decimal() as number if not bounded(number):
-                return f"{name} is no finite number of at most {DIGITS_MAX} digits within 1e{EXPONENT_MAX}"
-            case str() as text if len(text) > TEXT_MAX:
-                return f"{name} is longer than {TEXT_MAX} characters"
-            case _:
-                pass
+    for at, each in enumerate(msgspec.structs.astuple(value)):
+        if isinstance(each, str):
+            if len(each) > TEXT_MAX:
+                return f"{value.__struct_fields__[at]} is longer than {TEXT_MAX} characters"
+        elif isinstance(each, Decimal) and not bounded(each):
+            name = value.__struct_fields__[at]
+            return f"{name} is no finite number of at most {DIGITS_MAX} digits within 1e{EXPONENT_MAX}"
     return ""

@@ -28,9 +28,24 @@ from sidecar.messages.arbiters import CompareRequest
 from sidecar.messages.base import Message
 from sidecar.messages.control import Halt, StatusRequest
 from sidecar.messages.explain import ExplainRequest, HistoryRequest
+from sidecar.messages.integrity import IntegrityQuery
 from sidecar.messages.limits import LimitsQuery
+from sidecar.messages.once_queries import OnceQuery
+from sidecar.messages.order_queries import BreaksQuery, OrderQuery, OrdersQuery
 
-ANYBODYS: Final = (Halt, StatusRequest, ExplainRequest, HistoryRequest, CompareRequest, LimitsQuery)
+ANYBODYS: Final = (
+    Halt,
+    StatusRequest,
+    ExplainRequest,
+    HistoryRequest,
+    CompareRequest,
+    LimitsQuery,
+    OrdersQuery,
+    OrderQuery,
+    BreaksQuery,
+    OnceQuery,
+    IntegrityQuery,
+)
 """What people may send without being operators: they stop, or only ask."""
 
 

@@ -34,6 +34,7 @@ from sidecar.messages.control import ControlState, Halt, HaltAccepted, TradingSt
 from sidecar.messages.health import Heartbeat, Lease, Released
 from sidecar.messages.local import GateStatus, OrderRequest
 from sidecar.messages.orders import OrderIntent
+from sidecar.messages.state import SlotState
 
 OBSERVE_ONLY_NS = 10_000 * MS
 """The default time without any answer after which a sidecar says that it can only watch."""
@@ -105,6 +106,8 @@ class Sidecar:
         self._seq = 0
         self._answered_seq = 0
         self.startable = False
+        self.states: tuple[SlotState, ...] = ()
+        self.doubts: tuple[str, ...] = ()
         self._leased_seq = 0
         self._leased_n = 0
         self._sent: deque[tuple[int, int]] = deque(maxlen=SENT_MAX)
@@ -162,6 +165,8 @@ class Sidecar:
             unconfirmed_halts=self.memory.unconfirmed,
             answered=self._answered_seq,
             startable=self.startable and not self.incarnation,
+            states=self.states,
+            doubts=self.doubts,
         )
 
     def on_lease(self, lease: Lease, now_ns: int) -> list[Output]:

@@ -22,6 +22,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from sidecar.core.brakes import Brakes
+from sidecar.core.caught_up import CaughtUp
 from sidecar.core.groups import GroupPlan, choose
 from sidecar.core.hearing import Hearing
 from sidecar.core.leadership import Desk
@@ -36,6 +37,7 @@ from sidecar.messages.base import SlotToken, Token
 from sidecar.messages.events import SlotEmptied, SlotMoved
 from sidecar.messages.health import Heartbeat, Lease, Released
 from sidecar.messages.journal import SlotDraining, SlotGranted, SlotTaken, SlotVacated
+from sidecar.messages.state import SlotWord
 
 FAILBACK, HEALTH = "failback", "health"
 """Who asks for a drain that no operator asked for."""
@@ -45,21 +47,26 @@ SETTLING_HEARTBEATS = 2
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One slot that an operator's failover would move; `holder` is empty for a vacant one."""
+    """One slot that an operator's failover would move; `holder` is empty for a vacant one.
+
+    `behind_ms` is for how long the chosen one has lacked something of the slot's state, 0 where that is borne.
+    """
 
     slot: str
     holder: str
     chosen: str
     lease_left_ns: int
+    behind_ms: int = 0
 
     @property
     def sentence(self) -> str:
         """The move in words."""
+        behind = f"; {self.chosen} is {self.behind_ms} ms behind with its state" if self.behind_ms else ""
         if not self.holder:
-            return f"{self.slot} is vacant and would go to {self.chosen}"
+            return f"{self.slot} is vacant and would go to {self.chosen}{behind}"
         return (
             f"{self.slot} would move from {self.holder} to {self.chosen} as soon as {self.holder} has closed its gate, "
-            f"at most {self.lease_left_ns // MS} ms from now"
+            f"at most {self.lease_left_ns // MS} ms from now{behind}"
         )
 
 
@@ -74,6 +81,7 @@ class Slots:
         roster: Roster,
         timing: Timing,
         brakes: Brakes,
+        caught_up: CaughtUp,
     ) -> None:
         self._name = name
         self._plans = plans
@@ -82,10 +90,12 @@ class Slots:
         self._timing = timing
         self._takeover_wait_ns = timing.takeover_wait_ns()
         self._brakes = brakes
+        self._caught_up = caught_up
         self._stepping = Stepping(desk, roster, brakes, self.deaf_ns)
         self._hearing = Hearing(timing.holder_lease_ns)
         self._granted_ns: dict[str, int] = {}
         self._overheard: dict[str, Released] = {}
+        self._released_ns: dict[str, int] = {}
 
     def deaf_ns(self, component: str, now: Now) -> int:
         """For how long a component that sends heartbeats has heard no answer; 0 unless that is too long."""
@@ -96,6 +106,7 @@ class Slots:
     def begin_term(self) -> None:
         """A new leadership knows nothing of what earlier ones recorded in memory."""
         self._granted_ns.clear()
+        self._released_ns.clear()
         self._hearing.begin_term()
         self._stepping.begin_term()
 
@@ -106,12 +117,14 @@ class Slots:
         member = self._roster.members[heartbeat.component]
         self._hearing.hear(heartbeat)
         if heartbeat.incarnation and self._desk.may_grant(now):
-            self._lease(member, now)
+            self._lease(member, now, words=self._caught_up.words(heartbeat))
             plan = self._plans.of(heartbeat.component)
             if plan is not None:
                 self._stepping.hear(heartbeat, now)
                 self._note_taken(plan, heartbeat)
                 self._assign(plan, now)  # Only where this heartbeat can matter: a heartbeat must stay cheap.
+        elif words := self._caught_up.words(heartbeat):
+            self._tell(words, member)  # It keeps states for a component that it may have to start.
 
     def overhear(self, released: Released) -> None:
         """Note a release, whoever leads: a leader that is deposed before it is journaled leaves it to the next one."""
@@ -129,6 +142,7 @@ class Slots:
             if self._plans.of_slot(each.slot) is not None and holder == Holder(
                 released.component, released.incarnation, each.token
             ):
+                self._released_ns[each.slot] = now.boot_ns
                 self._vacate(each.slot, holder, clip(f"released: {released.reason}"), now)
 
     def planned(self, plan: GroupPlan, *, to: str, now: Now, only: str = "") -> tuple[tuple[Move, ...], str]:
@@ -151,7 +165,10 @@ class Slots:
             chosen = self._choice(slot, now, wanted=to, avoid=holder, asked=True, held=held)
             if chosen is None or chosen == holder or (to and chosen != to):
                 continue
-            moves.append(Move(slot, holder, chosen, max(0, self.ends_ns(slot) - now.boot_ns) if holder else 0))
+            left_ns = max(0, self.ends_ns(slot) - now.boot_ns) if holder else 0
+            lags = self._caught_up.lags(plan, slot, chosen)
+            behind_ms = self._caught_up.lag_ns(chosen, slot) // MS if lags else 0
+            moves.append(Move(slot, holder, chosen, left_ns, behind_ms))
             held[slot] = chosen
         if not moves:
             return (), f"no other ready member of group {plan.name!r} could take over"
@@ -187,6 +204,10 @@ class Slots:
         floor_ns = self._desk.led_since_ns + self._takeover_wait_ns
         granted_ns = self._granted_ns.get(slot)
         return floor_ns if granted_ns is None else max(floor_ns, granted_ns + self._timing.holder_wait_ns)
+
+    def given_back_ns(self, slot: str) -> int:
+        """When at the latest the slot was last given back before its lease was over, on the leader's clock."""
+        return self._released_ns.get(slot, self._desk.led_since_ns)  # An earlier leader's decision was before that.
 
     def settled(self, now: Now) -> bool:
         """Whether this leadership has lasted long enough for everybody to have been heard."""
@@ -229,7 +250,21 @@ class Slots:
             if state.history.awaits(slot, holder.token):
                 self._desk.emit(SlotTaken(slot=slot, token=holder.token))
 
-    def _lease(self, member: Member, now: Now) -> None:
+    def _tell(self, words: tuple[SlotWord, ...], member: Member) -> None:
+        """Words on states for who is granted nothing."""
+        told = Lease(
+            arbiter=self._name,
+            term=self._desk.term,
+            incarnation="",
+            seq=member.heartbeat.seq,
+            ttl_ns=0,
+            control_version=self._desk.state.control_version,
+            group=self._plans.group_of(member.heartbeat.component),
+            words=words,
+        )
+        self._desk.send(Reply(told, member.origin))
+
+    def _lease(self, member: Member, now: Now, words: tuple[SlotWord, ...] = ()) -> None:
         heartbeat = member.heartbeat
         held, reason = self._renewable(heartbeat, now)
         for each in held:
@@ -245,6 +280,7 @@ class Slots:
             standby_reason="" if held else reason,
             group=self._plans.group_of(heartbeat.component),
             n=self._desk.decided,
+            words=words,
         )
         self._hearing.answered(heartbeat, now.boot_ns)
         self._desk.send(Reply(lease, member.origin))
@@ -370,7 +406,17 @@ class Slots:
             held = {each: holders[each].component for each in plan.slots if each in holders}
         others = {each: held[each] for each in plan.slots if each in held and each != slot}
         barred = self._brakes.barred(plan, slot, now, last=avoid, asked=asked).union(passed)
-        return choose(plan, slot, ready, others, wanted=wanted, avoid=avoid, barred=barred)
+        return choose(
+            plan,
+            slot,
+            ready,
+            others,
+            wanted=wanted,
+            avoid=avoid,
+            barred=barred,
+            lagging=self._caught_up.lagging(plan, slot, ready),
+            marks=self._caught_up.marks(slot, ready),
+        )
 
     def _grant(self, slot: str, member: Member, now: Now, *, cause: str, previous: str, actor: str = "") -> None:
         heartbeat = member.heartbeat
@@ -408,7 +454,9 @@ class Slots:
         if due is not None:
             slot, better = due
             reason = f"{better} is {'its home' if plan.shares else 'preferred'} and ready"
-            if self._choice(slot, now, wanted=better, avoid=self._desk.state.holders[slot].component) == better:
+            if self._caught_up.lags(plan, slot, better):
+                pass  # It goes back when that has the state: nothing presses.
+            elif self._choice(slot, now, wanted=better, avoid=self._desk.state.holders[slot].component) == better:
                 self._drain(slot, to=better, actor=FAILBACK, reason=reason, now=now)
         for slot, reason in self._stepping.unhealthy(plan, now):
             holder = self._desk.state.holders[slot].component

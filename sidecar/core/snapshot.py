@@ -24,6 +24,7 @@ from sidecar.core.tables import (
     MeasuredRows,
     OnceClock,
     OnceRows,
+    OpenedRows,
     OrderRows,
     OrphanRows,
     Piece,
@@ -71,6 +72,7 @@ def state_of(pieces: Iterable[bytes]) -> State:
     except (msgspec.MsgspecError, UnicodeDecodeError, StopIteration) as error:
         raise SnapshotUnreadable(str(error)[:400] or "it is empty") from error
     state.book = OrderBook.of(parts)
+    state.hold(*state.openings)
     return state
 
 
@@ -118,6 +120,9 @@ def _add(parts: BookParts, state: State, piece: Piece) -> None:
                 table[name_of(each.kind, each.key)] = each
         case MeasuredRows(rows=measured):
             state.measured.update((measured_key(each.halt_id, each.component), each) for each in measured)
+        case OpenedRows(rows=opened):
+            for found in opened:
+                state.opened[found.cl_ord_id] = (*state.opened.get(found.cl_ord_id, ()), found)
         case _:
             raise SnapshotUnreadable("it has its tables twice")
 

@@ -14,12 +14,17 @@ from sidecar.core.history import History
 from sidecar.core.log import Position, Verdict, advance, judge
 from sidecar.core.once_table import OnceTable
 from sidecar.core.orders import OrderBook
+from sidecar.core.standing_since import Opened, note_break, note_time
 from sidecar.core.tables import digest_of, pieces_of
 from sidecar.messages.base import Token
 from sidecar.messages.control import Halt
 from sidecar.messages.journal import (
+    AbsenceSeen,
+    BreakClosed,
+    BreakOpened,
     DifferenceClosed,
     DifferenceOpened,
+    EvidenceSeen,
     Fact,
     GroupDegraded,
     GroupPaused,
@@ -28,6 +33,7 @@ from sidecar.messages.journal import (
     GroupRestored,
     HaltLifted,
     HaltRaised,
+    IntegrityResolved,
     LimitsSet,
     MeasuresReported,
     OnceClaimed,
@@ -35,6 +41,13 @@ from sidecar.messages.journal import (
     OnceFinished,
     OnceLost,
     OnceReleased,
+    OrderAdopted,
+    OrderLost,
+    OrderNeverSent,
+    OrderPrecommitted,
+    OrderRefused,
+    OrderReported,
+    OrphanSeen,
     PauseEnded,
     Record,
     ResumeProposed,
@@ -53,10 +66,26 @@ from sidecar.messages.journal import (
 from sidecar.messages.reconcile import StatementLine
 
 _VALID: Final = Verdict.VALID
+ORDER_FACTS: Final = frozenset(
+    (
+        OrderPrecommitted,
+        OrderRefused,
+        OrderReported,
+        OrderNeverSent,
+        OrderLost,
+        EvidenceSeen,
+        AbsenceSeen,
+        OrphanSeen,
+        OrderAdopted,
+    )
+)
+"""Facts that change an order book and nothing else; by far the most frequent ones beside ticks."""
 LIFTED_MAX = 10_000
 """Lifted halts that are remembered, so that a sidecar which missed the lifting can be told."""
 LIFTED_MEASURES_MAX = 128
 """Lifted halts whose measures are still followed until they are complete; of older ones nothing more is said."""
+RESOLVED_MAX = 1_000
+"""Findings that operators have resolved, at about 500 bytes each. The oldest are forgotten first, and halt again."""
 MEASURED_MAX = 20_000
 """Components' reports on measures, at about 400 bytes each; the oldest are forgotten first."""
 
@@ -90,12 +119,15 @@ class State:
         self.lifted_measures: dict[str, Halt] = {}
         self.measured: dict[str, MeasuresReported] = {}  # By `measured_key`.
         self.limits: dict[str, LimitsSet] = {}  # By scope.
+        self.opened: Opened = {}  # Open breaks, by ClOrdID.
+        self.dated: dict[str, int] = {}  # When limits were set and differences opened.
         self.control_version = 0
         self.book = OrderBook()
         self.history = History()
         self.once = OnceTable()
-        self.openings: dict[str, tuple[StatementLine, ...]] = {}  # By `differences.account_name`.
+        self.openings: dict[str, tuple[StatementLine, ...]] = {}  # By `positions.account_name`.
         self.differences: dict[str, DifferenceOpened] = {}  # By `differences.difference_name`.
+        self.resolved: dict[str, IntegrityResolved] = {}  # By the finding's name.
 
     def apply(self, record: Record, body: bytes | None = None) -> Verdict:
         """Fold one record if it is valid; the verdict says whether it was. `body` as for `log.advance`."""
@@ -105,6 +137,9 @@ class State:
         self.position = advance(self.position, record, body)
         self.once.go_on(record)
         fact = record.fact
+        if type(fact) in ORDER_FACTS:
+            self.book.apply(record)
+            return verdict
         match fact:
             case Ticked() | SnapshotMarked() | SnapshotDigested():
                 pass  # A tick says only that its author was there; by far the most frequent fact.
@@ -133,6 +168,7 @@ class State:
             case HaltRaised() | HaltLifted() | ResumeProposed() | MeasuresReported():
                 self._apply_halt(fact)
             case LimitsSet(scope=scope):
+                note_time(self.dated, record)
                 self.limits.pop(scope, None)
                 if fact.limits is not None:
                     self.limits[scope] = fact
@@ -140,16 +176,33 @@ class State:
                 self.once.apply(fact)
             case StatementAdopted():
                 self.openings[opening_of(fact)] = fact.lines
-                drop_oldest(self.openings, OPENINGS_MAX)
+                self.hold(opening_of(fact), *drop_oldest(self.openings, OPENINGS_MAX))
             case DifferenceOpened():
+                note_time(self.dated, record)
                 self.differences[difference_of(fact)] = fact
                 drop_oldest(self.differences, DIFFERENCES_MAX)
+            case IntegrityResolved():
+                self.resolved[fact.finding] = fact
+                drop_oldest(self.resolved, RESOLVED_MAX)
             case DifferenceClosed():
+                note_time(self.dated, record)
                 self.differences.pop(difference_of(fact), None)
                 closed(self.openings, fact)
+                self.hold(opening_of(fact))
+            case BreakOpened() | BreakClosed():
+                note_break(self.opened, record)
+                self.book.apply(record)
             case _:
                 self.book.apply(record)
         return verdict
+
+    def hold(self, *accounts: str) -> None:
+        """Have the book know what these accounts held before their first fill here."""
+        for each in accounts:
+            if (lines := self.openings.get(each)) is None:
+                self.book.exposure.before.pop(each, None)
+            else:
+                self.book.exposure.before[each] = {line.name: line.qty for line in lines}
 
     def _apply_group(self, fact: Fact) -> None:
         match fact:
@@ -211,7 +264,9 @@ class State:
         twin.starting, twin.proposed = dict(self.starting), dict(self.proposed)
         twin.halt_versions, twin.lifted_measures = dict(self.halt_versions), dict(self.lifted_measures)
         twin.measured, twin.limits = dict(self.measured), dict(self.limits)
+        twin.opened, twin.dated = dict(self.opened), dict(self.dated)
         twin.openings, twin.differences = dict(self.openings), dict(self.differences)
+        twin.resolved = dict(self.resolved)
         twin.halts, twin.lifted, twin.groups = dict(self.halts), dict(self.lifted), self.groups
         twin.book, twin.history, twin.once = self.book.copy(), self.history.copy(), self.once.copy()
         return twin

@@ -19,7 +19,7 @@ import msgspec
 from sidecar.core.fills import NONE, Fills
 from sidecar.core.log import Position
 from sidecar.core.once_table import Effect, OnceTable
-from sidecar.core.order import Order, fill_key
+from sidecar.core.order import NO_ABSENCES, Order, fill_key
 from sidecar.core.orders import BookParts
 from sidecar.core.positions import DayResult, Exposure, NetPosition, Rate
 from sidecar.messages.base import Token
@@ -31,6 +31,7 @@ from sidecar.messages.journal import (
     DifferenceOpened,
     GroupPaused,
     GroupRegistered,
+    IntegrityResolved,
     LimitsSet,
     MeasuresReported,
     OrderRefused,
@@ -39,6 +40,7 @@ from sidecar.messages.journal import (
     SlotDraining,
     StandbyStarting,
 )
+from sidecar.messages.order_queries import OpenBreak
 from sidecar.messages.orders import ExecutionReport, OrderIntent, OrdStatus, Phase
 from sidecar.messages.reconcile import StatementLine
 
@@ -99,6 +101,8 @@ class Tables(msgspec.Struct, frozen=True, kw_only=True, tag="tables"):
     proposed: dict[str, ResumeProposed] = {}
     lifted_measures: dict[str, Halt] = {}
     limits: dict[str, LimitsSet] = {}
+    dated: dict[str, int] = {}
+    resolved: dict[str, IntegrityResolved] = {}
 
 
 class OrderRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -125,12 +129,13 @@ class OrderRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     superseded: bool = False
     adopted: bool = False
     closed: bool = False
+    granted_ns: int = 0
 
     def order(self) -> Order:
         """The order that this row was made of."""
         told: dict[str, Any] = {each: getattr(self, each) for each in self.__struct_fields__ if each != "cum_qty"}
         told["executions"] = {fill_key(each): each for each in self.executions}
-        told["absences"] = frozenset(self.absences)
+        told["absences"] = frozenset(self.absences) if self.absences else NO_ABSENCES
         return Order(**told)
 
 
@@ -192,6 +197,12 @@ class MeasuredRows(msgspec.Struct, frozen=True, tag="measured"):
     rows: tuple[MeasuresReported, ...]
 
 
+class OpenedRows(msgspec.Struct, frozen=True, tag="opened"):
+    """Open breaks with both sides, those of the order that was found broken longest ago first."""
+
+    rows: tuple[OpenBreak, ...]
+
+
 Piece = (
     Tables
     | OrderRows
@@ -203,6 +214,7 @@ Piece = (
     | ExposureRows
     | OnceRows
     | MeasuredRows
+    | OpenedRows
 )
 
 
@@ -235,6 +247,8 @@ def pieces_of(state: "State") -> Iterator[bytes]:
             proposed=state.proposed,
             lifted_measures=state.lifted_measures,
             limits=state.limits,
+            dated=state.dated,
+            resolved=state.resolved,
         )
     )
     yield from _order_pieces(book)
@@ -243,6 +257,8 @@ def pieces_of(state: "State") -> Iterator[bytes]:
             yield _line(OnceRows(once))
     for measured in _batched(state.measured.values(), ROWS_MAX):
         yield _line(MeasuredRows(measured))
+    for opened in _batched((each for held in state.opened.values() for each in held), ROWS_MAX):
+        yield _line(OpenedRows(opened))
 
 
 def digest_of(pieces: Iterable[bytes]) -> str:
@@ -330,6 +346,7 @@ def _row(order: Order) -> OrderRow:
         order.superseded,
         order.adopted,
         order.closed,
+        order.granted_ns,
     )
 
 

@@ -49,6 +49,10 @@ class Timing:
         """How long after its own TermStarted was read back a new leader leaves a silent holder's slot alone."""
         return self.leader_wait_ns + self.holder_wait_ns
 
+    def effect_wait_ns(self) -> int:
+        """The least that a leader's clock must show before an order whose gate closed at the start has taken effect."""
+        return -(-self.effect_ns * (PPM + self.clock_error_ppm) // PPM)
+
     def violations(self) -> tuple[str, ...]:
         """Each broken inequality as a sentence with its numbers and the mend; empty when safe."""
         found = []

@@ -1,8 +1,8 @@
 """The commit verifier: may this order be sent, and what does this report or evidence mean for it?
 
 Owns the answers of phase one and what follows from reports and evidence, at the leader's desk. It must not talk to
-venues: it asks for evidence by an event and folds what comes. The rules of phase one are in `precommit.py`, the
-deadlines in `waits.py`.
+venues: it asks for evidence by an event and folds what comes. The rules of phase one are in `precommit.py`, what orders
+wait for before they are granted in `predecessors.py`, the deadlines in `waits.py`, what a break does in `breaks.py`.
 
 | wait that is over | what happens                                                                            |
 |-------------------|-----------------------------------------------------------------------------------------|
@@ -21,28 +21,29 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from sidecar.core.answers import changed, denied, granted, refused
+from sidecar.core.breaks import Breaks
 from sidecar.core.leadership import Desk
 from sidecar.core.limit_desk import LimitDesk
 from sidecar.core.limits import Breach
-from sidecar.core.order import ABSENCES_NEEDED, EXECUTIONS_MAX, Order, contradiction, fill_key
-from sidecar.core.orders import adopted_intent, orphan_name
-from sidecar.core.outputs import Event, Now, Origin, Reply
+from sidecar.core.order import ABSENCES_NEEDED, Order, contradiction, fill_key, said_before
+from sidecar.core.orders import made_name, orphan_name
+from sidecar.core.outputs import Event, Now, Origin, Reply, Settle
 from sidecar.core.plans import Plans
 from sidecar.core.precommit import OPEN_MAX, Precommit
-from sidecar.core.sanity import TEXT_MAX, clip, intent_problem, reason_problem, report_problem
+from sidecar.core.predecessors import Predecessors
+from sidecar.core.sanity import OURS, TEXT_MAX, clip, intent_problem, reason_problem, report_problem
 from sidecar.core.waits import Deadlines, Wait, Waits, wait_of
-from sidecar.messages.control import CommandResult, Halt, TradingState
-from sidecar.messages.events import BreakFound, BreakResolved, OrderChanged
+from sidecar.messages.control import CommandResult
+from sidecar.messages.events import BreakResolved
 from sidecar.messages.journal import (
     AbsenceSeen,
     BreakClosed,
-    BreakOpened,
     EvidenceSeen,
     OrderAdopted,
     OrderLost,
     OrderNeverSent,
     OrderPrecommitted,
-    OrderRefused,
     OrderReported,
     OrphanSeen,
 )
@@ -53,8 +54,6 @@ from sidecar.messages.orders import (
     ExecutionReport,
     OrderAborted,
     OrderCommitted,
-    OrderDenied,
-    OrderGranted,
     OrderIntent,
     OrderUnknown,
     Phase,
@@ -64,15 +63,10 @@ from sidecar.messages.orders import (
 
 ANSWERS_NEEDED: Final = 2
 """Answers of a venue that show an order open which should be gone, before that is a break."""
-OURS: Final = "~"
-"""What the names begin with that we give to orders of others which have none."""
 
 
 class Verifier:
-    """Phases one to three, at one leader's desk.
-
-    `impose` journals a halt of ours, `operator_problem` says why a user may not close a break.
-    """
+    """Phases one to three, at one leader's desk; `operator_problem` says why a user may not close a break."""
 
     def __init__(
         self,
@@ -81,17 +75,18 @@ class Verifier:
         plans: Plans,
         deadlines: Deadlines,
         limits: LimitDesk,
-        impose: Callable[[Halt], None],
+        breaks: Breaks,
+        predecessors: Predecessors,
         operator_problem: Callable[[str], str],
     ) -> None:
         self._name = name
         self._desk = desk
         self._deadlines = deadlines
-        self._limits = limits
-        self._impose = impose
+        self._breaks = breaks
+        self._predecessors = predecessors
         self._operator_problem = operator_problem
         self._precommit = Precommit(desk, plans, limits)
-        self._waits = Waits(deadlines)
+        self.waits = self._waits = Waits(deadlines)
         self._absent_ns: dict[str, int] = {}
         self._answered: set[str] = set()
         self._answers: dict[str, int] = {}
@@ -99,6 +94,7 @@ class Verifier:
     def begin_term(self, now: Now) -> None:
         """Count every open order's deadline afresh, and go on with what the last leader may have left half done."""
         self._waits.clear()
+        self._predecessors.begin_term()
         self._absent_ns, self._answered, self._answers = {}, set(), {}
         book = self._desk.state.book
         for cl_ord_id in book.unfinished():
@@ -113,7 +109,21 @@ class Verifier:
     # --- phase one ---
 
     def intent(self, intent: OrderIntent, origin: Origin, now: Now) -> None:
-        """Grant or deny, journaled first; a repeated question gets the first answer.
+        """Answer an order and settle it, now or when those before it are no more on their way."""
+        self._go_on(now)
+        self._take(intent, origin, now)
+
+    def _go_on(self, now: Now) -> None:
+        """Answer what has waited long enough."""
+        for intent, origin in self._predecessors.ready(now):
+            self._take(intent, origin, now)
+
+    def _take(self, intent: OrderIntent, origin: Origin, now: Now) -> None:
+        if self._answer(intent, origin, now):
+            self._desk.send(Settle(origin.handle, "ack"))
+
+    def _answer(self, intent: OrderIntent, origin: Origin, now: Now) -> bool:
+        """Grant or deny, journaled first; a repeated question gets the first answer. False when it has to wait.
 
         What no journal may carry is denied without it. A grant is repeated only while nothing else is known of the
         order and it could be granted now: after a halt or a failover, or once it is looked for at the venue, it must
@@ -121,21 +131,31 @@ class Verifier:
         """
         problem = intent_problem(intent)
         if problem:
-            self._desk.send(Reply(self._denied(intent, Breach(code="BAD_FIELD", text=problem)), origin))
-            return
+            self._desk.send(Reply(denied(self._name, intent, Breach(code="BAD_FIELD", text=problem)), origin))
+            return True
         book = self._desk.state.book
-        refused = book.refused.get(intent.cl_ord_id)
-        if refused is not None and refused.intent == intent:
-            self._desk.send(Reply(self._denied(intent, refused), origin))
-            return
+        before = book.refused.get(intent.cl_ord_id)
+        if before is not None and before.intent == intent:
+            self._desk.send(Reply(denied(self._name, intent, before), origin))
+            return True
         known = book.orders.get(intent.cl_ord_id)
         breach = self._precommit.breach(intent, known, now)
         if breach is not None:
             self._refuse(intent, breach, origin)
         elif known is not None:
-            self._desk.send(Reply(self._granted(known), origin))
+            self._desk.send(Reply(granted(self._name, known), origin))
+        elif (too_soon := self._predecessors.breach(intent, now)) is not None:
+            return self._put_off(intent, too_soon, origin)
         else:
             self._grant(intent, origin, now)
+        return True
+
+    def _put_off(self, intent: OrderIntent, why: Breach, origin: Origin) -> bool:
+        """Hold it, or deny it where there is no room: that is not remembered, for it may be asked again in a moment."""
+        if self._predecessors.hold(intent, origin):
+            return False
+        self._desk.send(Reply(denied(self._name, intent, why), origin))
+        return True
 
     def _grant(self, intent: OrderIntent, origin: Origin, now: Now) -> None:
         book = self._desk.state.book
@@ -144,32 +164,13 @@ class Verifier:
         order = book.orders[intent.cl_ord_id]
         self._schedule(order, now)
         self._schedule_again(concerned, now)  # Each is followed until it is gone, not only the request.
-        self._desk.send(Reply(self._granted(order), origin))
+        self._desk.send(Reply(granted(self._name, order), origin))
         self._tell(order)
 
     def _refuse(self, intent: OrderIntent, breach: Breach, origin: Origin) -> None:
-        self._desk.emit(
-            OrderRefused(
-                intent=intent,
-                code=breach.code,
-                text=breach.text,
-                scope=breach.scope,
-                asked=breach.asked,
-                limit=breach.limit,
-                current=breach.current,
-            )
-        )
-        self._desk.send(Reply(self._denied(intent, breach), origin))
-        event = OrderChanged(
-            arbiter=self._name,
-            cl_ord_id=intent.cl_ord_id,
-            component=intent.component,
-            venue=intent.venue,
-            phase=Phase.DENIED,
-            code=breach.code,
-            text=breach.text,
-        )
-        self._desk.send(Event(event, "order-changed.denied"))
+        self._desk.emit(refused(intent, breach))
+        self._desk.send(Reply(denied(self._name, intent, breach), origin))
+        self._desk.send(changed(self._name, intent, Phase.DENIED, breach))
 
     # --- phase two ---
 
@@ -187,26 +188,27 @@ class Verifier:
             phase = self._desk.state.book.orders[report.cl_ord_id].phase
         recorded = ReportRecorded(arbiter=self._name, cl_ord_id=report.cl_ord_id, phase=phase, text=text)
         self._desk.send(Reply(recorded, origin))
+        self._go_on(now)
 
     def _fold_report(self, order: Order, report: OrderCommitted | OrderAborted | OrderUnknown, now: Now) -> str:
         cl_ord_id = report.cl_ord_id
         text = ""
         match report:
             case OrderCommitted() if not order.reported:
+                if order.never_sent:
+                    self._breaks.of(order, "COMMITTED_AFTER_ABORT", "never sent", f"OrderID {report.order_id}")
+                elif order.venue_order_id and report.order_id and order.venue_order_id != report.order_id:
+                    self._breaks.of(order, "OTHER_ORDER_ID", report.order_id, order.venue_order_id)
                 self._desk.emit(
                     OrderReported(cl_ord_id=cl_ord_id, order_id=report.order_id, ord_status=report.ord_status)
                 )
-                if order.never_sent:
-                    self._break(order, "COMMITTED_AFTER_ABORT", "never sent", f"OrderID {report.order_id}")
-                elif order.venue_order_id and report.order_id and order.venue_order_id != report.order_id:
-                    self._break(order, "OTHER_ORDER_ID", report.order_id, order.venue_order_id)
                 self._claim(order, report.order_id, now)
             case OrderAborted() if not (order.reported or order.never_sent):
+                if order.executions or order.superseded:
+                    self._breaks.of(order, "ABORTED_BUT_AT_VENUE", "never sent", f"OrderID {order.venue_order_id}")
                 self._desk.emit(OrderNeverSent(cl_ord_id=cl_ord_id, reason=clip(report.reason)))
-                if order.executions:
-                    self._break(order, "ABORTED_BUT_AT_VENUE", "never sent", f"OrderID {order.venue_order_id}")
             case OrderAborted() if order.reported and "ABORTED_AFTER_COMMIT" not in order.breaks:
-                self._break(order, "ABORTED_AFTER_COMMIT", "never sent, after all", f"OrderID {order.order_id}")
+                self._breaks.of(order, "ABORTED_AFTER_COMMIT", "never sent, after all", f"OrderID {order.order_id}")
             case OrderUnknown() if order.phase is Phase.PRECOMMITTED:
                 self._desk.emit(OrderLost(cl_ord_id=cl_ord_id, reason=clip(report.reason)))
             case _:
@@ -220,7 +222,7 @@ class Verifier:
         """The venue's own word. Evidence for an order we never granted, or forgot since, is a break, once."""
         report, book = evidence.report, self._desk.state.book
         if not report.cl_ord_id and 0 < len(report.order_id) <= TEXT_MAX:
-            owner = book.owner(report.venue, report.order_id)
+            owner = book.meant(report)
             if owner is None:
                 self._keep(report, evidence.source, now)
                 return
@@ -229,10 +231,14 @@ class Verifier:
         if order is None:
             self._stray(report, evidence.source, now)
             return
+        if (report.venue, report.account) != (order.intent.venue, order.intent.account):
+            self._elsewhere(order, report, evidence.source, now)
+            return
         self._weigh(order, report, evidence.source, now)
         if evidence.source == "query" and order.ending:
             self._answered.add(order.intent.cl_ord_id)
         self._claim(order, report.order_id, now)
+        self._go_on(now)
 
     def absence(self, absence: Absence, now: Now) -> None:
         """A targeted query found nothing. Two of them, apart in time, prove that the venue does not have the order.
@@ -242,7 +248,7 @@ class Verifier:
         order = self._desk.state.book.orders.get(absence.cl_ord_id)
         if order is None or absence.venue != order.intent.venue or wait_of(order) in (None, Wait.REPORT):
             return
-        if order.intent.cl_ord_id.startswith(OURS):
+        if order.adopted and order.intent.cl_ord_id.startswith(OURS):
             return  # The venue cannot know a name that we made.
         if not absence.targeted:
             self._want(order)
@@ -256,7 +262,7 @@ class Verifier:
         if len(order.absences) + 1 >= ABSENCES_NEEDED:
             if order.reported or order.executions:
                 known = order.order_id or order.venue_order_id
-                self._break(order, "MISSING_AT_VENUE", f"OrderID {known}", "not known there")
+                self._breaks.of(order, "MISSING_AT_VENUE", f"OrderID {known}", "not known there")
             else:
                 self._desk.emit(OrderNeverSent(cl_ord_id=absence.cl_ord_id, reason="absent at the venue, asked twice"))
         self._after(order, now)
@@ -264,14 +270,16 @@ class Verifier:
     def _weigh(self, order: Order, report: ExecutionReport, source: str, now: Now) -> None:
         """Fold one report of an order in memory, and open the break that it may be."""
         problem = report_problem(report)
-        known = order.executions.get(fill_key(report))
-        found = ("UNREADABLE_EVIDENCE", "evidence", problem) if problem else contradiction(order, report)
-        chain = _waiting(self._desk.state.book.chain(order))
+        known = None if problem else order.executions.get(fill_key(report))
+        others = self._desk.state.book.chain(order)
+        counted = any(each.execution(report.exec_id) or report.exec_id in each.fills.voided for each in others)
+        found = ("UNREADABLE_EVIDENCE", "evidence", problem) if problem else contradiction(order, report, counted)
+        chain = _waiting(others)
         new = known is None or (report.exec_type == "ORDER_STATUS" and known != report)
-        if new and not problem and not _said_before(order, report):
+        if found is not None and (problem or known != report):
+            self._breaks.of(order, *found)  # First: a leader that dies before the next record reads all of it again.
+        if new and not problem and not said_before(order, report):
             self._desk.emit(EvidenceSeen(report=report, source=source))
-        if found is not None and found[0] not in order.breaks:
-            self._break(order, *found)
         self._after(order, now)
         self._schedule_again(chain, now)
 
@@ -290,17 +298,17 @@ class Verifier:
 
     def _claim(self, order: Order, order_id: str, now: Now) -> None:
         """Hand an order the reports that came for its OrderID before anybody knew whose it was."""
-        for each in self._desk.state.book.waiting_for(order.intent.venue, order_id):
-            current = self._desk.state.book.orders[order.intent.cl_ord_id]
-            self._weigh(current, replace(each.report, cl_ord_id=order.intent.cl_ord_id), each.source, now)
+        book = self._desk.state.book
+        for each in book.waiting_for(order.intent.venue, order_id):
+            current = book.meant(each.report) or book.orders[order.intent.cl_ord_id]
+            self._weigh(current, replace(each.report, cl_ord_id=current.intent.cl_ord_id), each.source, now)
 
     def _stray(self, report: ExecutionReport, source: str, now: Now) -> None:
         """Evidence for no order in memory: a break, once; what can be followed is adopted."""
         book, cl_ord_id, problem = self._desk.state.book, clip(report.cl_ord_id), report_problem(report)
         retired = book.remembers(cl_ord_id)
         if cl_ord_id not in book.external:
-            kind, ours = ("LATE_EVIDENCE", "long finished") if retired else ("EXTERNAL_ORDER", "not granted by us")
-            self._open(cl_ord_id, kind, ours, problem or _words(report), adopted_intent(report))
+            self._breaks.of_stray(cl_ord_id, report, problem, retired=retired)
         if not problem and not retired and book.open_count < 2 * OPEN_MAX:
             self._desk.emit(OrderAdopted(report=report, source=source))
             self._schedule(book.orders[cl_ord_id], now)
@@ -334,6 +342,7 @@ class Verifier:
 
     def tick(self, now: Now) -> None:
         """Deadlines that have passed."""
+        self._go_on(now)
         book = self._desk.state.book
         for name, wait in self._waits.over(now.boot_ns):
             order = book.orders.get(name)
@@ -341,8 +350,10 @@ class Verifier:
                 self._give_up(name, now)
             elif order is not None and wait_of(order) is wait:
                 self._overdue(order, wait, now)
-            elif order is not None:
+            elif order is not None and not order.finished:
                 self._schedule(order, now)  # It waits for something else by now, for example since its cancel failed.
+            else:
+                self._forget(name)
 
     def _overdue(self, order: Order, wait: Wait, now: Now) -> None:
         cl_ord_id = order.intent.cl_ord_id
@@ -352,7 +363,9 @@ class Verifier:
             return
         if wait is Wait.ENDING and self._shown_open(order):
             gone = order.cancel_by or order.replaced_by
-            self._break(order, "STILL_OPEN", f"cancelled or replaced by {gone}", f"OrderID {order.venue_order_id} open")
+            self._breaks.of(
+                order, "STILL_OPEN", f"cancelled or replaced by {gone}", f"OrderID {order.venue_order_id} open"
+            )
             self._after(order, now)
             return
         self._want(order)
@@ -371,13 +384,23 @@ class Verifier:
     def _give_up(self, name: str, now: Now) -> None:
         """Nobody named this OrderID in time: its order is external, under a name that we make of it."""
         for each in self._desk.state.book.orphans.get(name, ()):
-            named = clip(f"{OURS}{each.report.venue}/{each.report.order_id}")
-            report = replace(each.report, cl_ord_id=named)
-            order = self._desk.state.book.orders.get(named)
-            if order is None:
-                self._stray(report, each.source, now)
-            else:
-                self._weigh(order, report, each.source, now)
+            self._unnamed(each.report, each.source, now)
+
+    def _unnamed(self, report: ExecutionReport, source: str, now: Now) -> None:
+        report = replace(report, cl_ord_id=made_name(report.venue, report.order_id))
+        order = self._desk.state.book.orders.get(report.cl_ord_id)
+        if order is None:
+            self._stray(report, source, now)
+        else:
+            self._weigh(order, report, source, now)
+
+    def _elsewhere(self, order: Order, report: ExecutionReport, source: str, now: Now) -> None:
+        """Somebody else's order under a ClOrdID of ours: a break of ours, once, and none of its fills are ours."""
+        if made_name(report.venue, report.order_id) not in self._desk.state.book.orders:
+            ours, theirs = f"{order.intent.venue} {order.intent.account}", f"{report.venue} {report.account}"
+            self._breaks.of(order, "OTHER_ORDER", ours, clip(theirs))
+            self._after(order, now)
+        self._unnamed(report, source, now)
 
     # --- inside ---
 
@@ -390,12 +413,16 @@ class Verifier:
             self._absent_ns.pop(order.intent.cl_ord_id, None)
             self._tell(order)
         if order.ended:
-            self._answers.pop(order.intent.cl_ord_id, None)
-            self._answered.discard(order.intent.cl_ord_id)
+            self._forget(order.intent.cl_ord_id)
         if wait_of(order) is not wait_of(before):
             self._schedule(order, now)
             if order.phase is Phase.UNKNOWN:
                 self._want(order)
+
+    def _forget(self, cl_ord_id: str) -> None:
+        self._absent_ns.pop(cl_ord_id, None)
+        self._answers.pop(cl_ord_id, None)
+        self._answered.discard(cl_ord_id)
 
     def _schedule(self, order: Order, now: Now) -> None:
         wait = wait_of(order)
@@ -408,6 +435,8 @@ class Verifier:
             order = self._desk.state.book.orders.get(cl_ord_id)
             if order is not None and wait_of(order) is not wait:
                 self._schedule(order, now)
+                if order.superseded and not (order.venue_order_id or order.order_id):
+                    self._want(order)  # Taken for one with its replacement, and nobody has said so: it may be another.
 
     def _want(self, order: Order) -> None:
         intent = order.intent
@@ -422,73 +451,9 @@ class Verifier:
         )
         self._desk.send(Event(wanted, f"evidence-wanted.{intent.venue}"))
 
-    def _break(self, order: Order, kind: str, ours: str, theirs: str) -> None:
-        self._open(order.intent.cl_ord_id, kind, ours, theirs, order.intent)
-
-    def _open(self, cl_ord_id: str, kind: str, ours: str, theirs: str, intent: OrderIntent) -> None:
-        self._desk.emit(BreakOpened(cl_ord_id=cl_ord_id, kind=kind, ours=ours, theirs=theirs))
-        found = BreakFound(arbiter=self._name, cl_ord_id=cl_ord_id, kind=kind, ours=ours, theirs=theirs)
-        self._desk.send(Event(found, f"break-found.{kind.lower()}"))
-        self._halt(cl_ord_id, kind, intent)
-
-    def _halt(self, cl_ord_id: str, kind: str, intent: OrderIntent) -> None:
-        """Halt what the policies of this order's scopes say; an overfill halts its account in any case."""
-        scopes = {f"account:{intent.account}"} if kind == "OVERFILL" else set()
-        for each in self._limits.of(intent):
-            limits = each.limits
-            if limits is not None and (limits.halt_on_external if kind == "EXTERNAL_ORDER" else limits.halt_on_break):
-                scopes.add(each.scope)
-        halted = {
-            scope for each in self._desk.state.halts.values() if each.actor == self._name for scope in each.scopes
-        }
-        if scopes - halted:
-            reason = clip(f"{kind}: order {cl_ord_id} differs from what the venue says")
-            self._impose(
-                Halt(
-                    halt_id=clip(f"break-{kind.lower()}-{cl_ord_id}"),
-                    scopes=tuple(sorted(scopes - halted)),
-                    level=TradingState.HALTED,
-                    reason=reason,
-                    actor=self._name,
-                )
-            )
-
     def _tell(self, order: Order) -> None:
-        event = OrderChanged(
-            arbiter=self._name,
-            cl_ord_id=order.intent.cl_ord_id,
-            component=order.intent.component,
-            venue=order.intent.venue,
-            phase=order.phase,
-        )
-        self._desk.send(Event(event, f"order-changed.{order.phase.lower()}"))
-
-    def _granted(self, order: Order) -> OrderGranted:
-        return OrderGranted(arbiter=self._name, cl_ord_id=order.intent.cl_ord_id, term=order.term, n=order.n)
-
-    def _denied(self, intent: OrderIntent, why: Breach | OrderRefused) -> OrderDenied:
-        return OrderDenied(
-            arbiter=self._name,
-            cl_ord_id=intent.cl_ord_id,
-            code=why.code,
-            text=why.text,
-            scope=why.scope,
-            asked=why.asked,
-            limit=why.limit,
-            current=why.current,
-        )
+        self._desk.send(changed(self._name, order.intent, order.phase))
 
 
 def _waiting(orders: Iterable[Order]) -> dict[str, Wait | None]:
     return {each.intent.cl_ord_id: wait_of(each) for each in orders}
-
-
-def _said_before(order: Order, report: ExecutionReport) -> bool:
-    """Whether an order with more executions than are remembered learns nothing from this one."""
-    if len(order.executions) < EXECUTIONS_MAX or report.exec_type in ("TRADE_CORRECT", "TRADE_CANCEL"):
-        return False
-    return report.cum_qty <= order.cum_qty and (order.ended or report.ord_status == order.venue_status)
-
-
-def _words(report: ExecutionReport) -> str:
-    return f"{report.side} {report.order_qty} {report.symbol} for {report.account}, OrderID {report.order_id}"

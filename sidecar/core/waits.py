@@ -9,7 +9,7 @@ leader counts afresh. It must not know what happens when a wait is over (`verifi
 | QUERY    | UNKNOWN                                                      | query_ns, again and again             |
 | EVIDENCE | COMMITTED                                                    | evidence_ns, then each query_ns       |
 | ENDING   | VERIFIED and open, though cancelled or replaced elsewhere    | evidence_ns, then each query_ns       |
-| REVIEW   | VERIFIED and open, or a BREAK that the venue has open        | review_ns, again and again            |
+| REVIEW   | VERIFIED and not ended, or a BREAK that may be at the venue  | review_ns, again and again            |
 | CLAIM    | reports of an OrderID have no ClOrdID                        | evidence_ns                           |
 """
 
@@ -59,9 +59,9 @@ def wait_of(order: Order) -> Wait | None:
             return Wait.QUERY
         case Phase.COMMITTED:
             return Wait.EVIDENCE
-        case Phase.VERIFIED if order.resting:
+        case Phase.VERIFIED if not order.ended:
             return Wait.ENDING if order.ending else Wait.REVIEW
-        case Phase.BREAK if order.resting and order.executions and "MISSING_AT_VENUE" not in order.breaks:
+        case Phase.BREAK if order.resting and "MISSING_AT_VENUE" not in order.breaks:
             return Wait.REVIEW  # Whatever differs, it may still be filled.
         case _:
             return None
@@ -82,12 +82,17 @@ class Waits:
         self._first_ns = first
         self._next_ns = {**first, Wait.EVIDENCE: deadlines.query_ns, Wait.ENDING: deadlines.query_ns}
         self._due: list[tuple[int, int, str, Wait]] = []
-        self._live: dict[str, int] = {}
+        self._live: dict[str, tuple[int, int, str, Wait]] = {}
         self._count = 0
 
     def clear(self) -> None:
         """Wait for nothing."""
         self._due, self._live = [], {}
+
+    def until_ns(self, name: str) -> int | None:
+        """When what this name waits for is over; None when it waits for nothing."""
+        live = self._live.get(name)
+        return live[0] if live is not None else None
 
     def begin(self, name: str, wait: Wait, now_ns: int) -> None:
         """Wait from now on, and for nothing else that this name waited for."""
@@ -101,13 +106,14 @@ class Waits:
         """Waits that are over, at most DUE_MAX of them, oldest first; each is given once."""
         given = 0
         while given < DUE_MAX and self._due and self._due[0][0] <= now_ns:
-            _, number, name, wait = heapq.heappop(self._due)
-            if self._live.get(name) == number:
+            due = heapq.heappop(self._due)
+            _, _, name, wait = due
+            if self._live.get(name) is due:
                 del self._live[name]
                 given += 1
                 yield name, wait
 
     def _push(self, at_ns: int, name: str, wait: Wait) -> None:
         self._count += 1  # Equal times keep their order, and waits are never compared.
-        self._live[name] = self._count
-        heapq.heappush(self._due, (at_ns, self._count, name, wait))
+        self._live[name] = due = (at_ns, self._count, name, wait)
+        heapq.heappush(self._due, due)

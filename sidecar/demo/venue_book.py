@@ -7,6 +7,8 @@ and kept, so that a session, the drop copy and a query can never say different t
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from sidecar.messages.orders import ExecType, ExecutionReport, OrdStatus
 from sidecar.messages.venue import CancelOrder, MassCancel, NewOrder, ReplaceOrder
 
@@ -85,6 +87,22 @@ class Book:
         if booked.status == "CANCELED":
             status = "CANCELED"
         return self._report(booked, "TRADE", status, last_qty)
+
+    def infer(self, cl_ord_id: str, qty: Decimal) -> ExecutionReport:
+        """Fill an order, and show it by CumQty alone."""
+        booked = self._booked[cl_ord_id]
+        booked.cum_qty += qty
+        return self._report(booked, "ORDER_STATUS", "PARTIALLY_FILLED")
+
+    def execute_inferred(self, cl_ord_id: str, qty: Decimal) -> ExecutionReport:
+        """Tell of the execution that CumQty has shown before."""
+        return self._report(self._booked[cl_ord_id], "TRADE", "PARTIALLY_FILLED", qty)
+
+    def rename_last(self, cl_ord_id: str, exec_id: str) -> ExecutionReport:
+        """Give the last report of an order another ExecID."""
+        reports = self._booked[cl_ord_id].reports
+        reports[-1] = replace(reports[-1], exec_id=exec_id)
+        return reports[-1]
 
     def revise(self, cl_ord_id: str, exec_id: str, qty: Decimal) -> ExecutionReport:
         """Correct an execution to `qty`; zero takes it back."""

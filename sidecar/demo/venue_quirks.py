@@ -18,6 +18,8 @@ Owns each quirk's steps. Pure: a step says what happens in the book and who is t
 | KEEP              | confirms each cancel of it, and keeps it open                                                 |
 | FILL_AFTER_CANCEL | cancels it when asked, and then fills a half                                                  |
 | TWO_ORDERS        | makes a replacement a second order, and keeps the first one open                              |
+| INFERRED          | fills a half, shows that in a status only, and tells of the fill itself half a second later   |
+| ONE_TRADE_ID      | gives its fill the one trade id that every such order gets                                    |
 """
 
 from collections.abc import Callable
@@ -31,6 +33,9 @@ from sidecar.messages.orders import ExecutionReport
 from sidecar.messages.venue import NewOrder, Quirk
 
 STEP_MS = 20
+INFERRED_STEPS = 25
+"""So many steps pass between a status and the fill that it was inferred from."""
+TRADE_ID = "T-1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,11 @@ def course(quirk: Quirk, order: NewOrder, book: Book) -> list[Step]:
             return [silently(accept), silently(fill(order.qty))]
         case "FORGET":
             return [accept, fill(half), lambda: _forgotten(book, name)]
+        case "INFERRED":
+            real = [lambda: [Told(book.execute_inferred(name, half))]]
+            return [accept, lambda: _inferred(book, name, half), *[_nothing] * INFERRED_STEPS, *real]
+        case "ONE_TRADE_ID":
+            return [accept, lambda: [Told(each) for each in _renamed(book, name, order.qty)]]
         case "KEEP" | "TWO_ORDERS":
             return [lambda: _kept(book, order, doubled=quirk == "TWO_ORDERS")]
         case "FILL_AFTER_CANCEL" | "REST":
@@ -110,6 +120,19 @@ def _revised(book: Book, name: str, qty: Decimal) -> list[Told]:
 
 def _twice(step: Step) -> Step:
     return lambda: [told for each in step() for told in (each, each)]
+
+
+def _nothing() -> list[Told]:
+    return []
+
+
+def _inferred(book: Book, name: str, qty: Decimal) -> list[Told]:
+    book.infer(name, qty)
+    return []
+
+
+def _renamed(book: Book, name: str, qty: Decimal) -> list[ExecutionReport]:
+    return [] if book.fill(name, qty) is None else [book.rename_last(name, TRADE_ID)]
 
 
 def _forgotten(book: Book, name: str) -> list[Told]:

@@ -88,6 +88,8 @@ def _value(kind: inspect.Type, name: str) -> Any:
             return 1
         case inspect.DecimalType():
             return "1"
+        case inspect.BytesType():
+            return ""
         case inspect.StrType():
             return name.replace("_", "-") or "text"
         case _:

@@ -33,6 +33,7 @@ class GroupDeclaration(msgspec.Struct, frozen=True, kw_only=True):
     unready_failover_ms: int = 2_000
     standby: dict[str, Standby] = msgspec.field(default_factory=dict)
     start_limit_ms: int = 60_000
+    state_lag_max_ms: int = 1_000
 
 
 class RegisterGroup(Message, frozen=True, kw_only=True, tag="register-group.v1"):

@@ -6,6 +6,7 @@ import msgspec
 
 from sidecar.messages.base import Message, SlotToken, Token
 from sidecar.messages.control import Halt
+from sidecar.messages.state import SlotState, SlotWord
 
 HealthStatus = Literal["HEALTHY", "DEGRADED", "CRITICAL"]
 Role = Literal["ACTIVE", "STANDBY"]
@@ -20,7 +21,8 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat.v1"):
     `ControlState` has confirmed yet, so that a halt raised while no arbiter lived is journaled by the next one.
     `answered` is the highest `seq` of this run whose answer came within a lease, 0 before the first: who hears nothing
     cannot hold a slot. None is said by versions before it. `startable` says that nothing is attached and that this
-    sidecar has a start action which it could run now.
+    sidecar has a start action which it could run now. `states` are those that it keeps, of STATES_MAX slots at most;
+    `doubts` are slots of which it wants to know the holder's token and the newest version (`Lease.words`).
     """
 
     component: str
@@ -34,6 +36,8 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat.v1"):
     unconfirmed_halts: tuple[Halt, ...] = ()
     answered: int | None = None
     startable: bool = False
+    states: tuple[SlotState, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 class Lease(Message, frozen=True, kw_only=True, tag="lease.v1"):
@@ -41,7 +45,8 @@ class Lease(Message, frozen=True, kw_only=True, tag="lease.v1"):
 
     `slots` may be empty: the sidecar is heard and stands by, for the reason in `standby_reason`. `n` counts what the
     leader had decided by then: of two answers to one heartbeat the one with the higher `n` is the later. `group` is
-    the component's failover group as the leader knows it, empty while it is in none.
+    the component's failover group as the leader knows it, empty while it is in none. `words` are of the slots that the
+    heartbeat doubted, and of those whose newest state it lacks; an answer for them alone has no incarnation.
     """
 
     SENDER: ClassVar[str] = "arbiter"
@@ -55,6 +60,7 @@ class Lease(Message, frozen=True, kw_only=True, tag="lease.v1"):
     standby_reason: str = ""
     n: int = 0
     group: str = ""
+    words: tuple[SlotWord, ...] = ()
 
 
 class Released(Message, frozen=True, kw_only=True, tag="released.v1"):

@@ -300,7 +300,10 @@ class OnceClaimed(Fact, frozen=True, kw_only=True, tag="OnceClaimed"):
 
 
 class OnceFinished(Fact, frozen=True, kw_only=True, tag="OnceFinished"):
-    """A side effect happened. `result` is its JSON, empty where none could be kept."""
+    """A side effect happened. `result` is its JSON, empty where none could be kept.
+
+    `actor` is the operator who found that out, empty where the claimer itself said so.
+    """
 
     kind: OnceKind
     key: str
@@ -308,15 +311,17 @@ class OnceFinished(Fact, frozen=True, kw_only=True, tag="OnceFinished"):
     claim_id: str
     result: str
     text: str = ""
+    actor: str = ""
 
 
 class OnceReleased(Fact, frozen=True, kw_only=True, tag="OnceReleased"):
-    """A claimed side effect certainly did not happen; it may be claimed again."""
+    """A claimed side effect certainly did not happen; it may be claimed again. `actor` is as in `OnceFinished`."""
 
     kind: OnceKind
     key: str
     claim_id: str
     reason: str
+    actor: str = ""
 
 
 class OnceLost(Fact, frozen=True, kw_only=True, tag="OnceLost"):
@@ -372,6 +377,16 @@ class BreakClosed(Fact, frozen=True, kw_only=True, tag="BreakClosed"):
     """An operator closed every break of an order."""
 
     cl_ord_id: str
+    actor: str
+    reason: str
+
+
+class IntegrityResolved(Fact, frozen=True, kw_only=True, tag="IntegrityResolved"):
+    """An operator has looked into something that cannot be; as it stands it halts nothing any more."""
+
+    finding: str
+    scope: str
+    text: str
     actor: str
     reason: str
 
@@ -432,6 +447,7 @@ AnyFact = (
     | StatementAdopted
     | DifferenceOpened
     | DifferenceClosed
+    | IntegrityResolved
     | SnapshotMarked
     | SnapshotDigested
 )

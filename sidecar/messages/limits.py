@@ -72,7 +72,12 @@ class LimitsQuery(Message, frozen=True, kw_only=True, tag="limits-query.v1"):
 
 
 class LimitsInForce(msgspec.Struct, frozen=True, kw_only=True):
-    """One scope's limits, who set them, and where the figures stand that belong to a scope and not to an order."""
+    """One scope's limits, who set them and when, and where figures stand that belong to a scope and not to one order.
+
+    `set_ns` is the deciding arbiter's CLOCK_REALTIME, 0 where it is not known. `position` is the largest that a
+    position in the scope could become if its open orders of one side were filled, `exposure` that of an account in
+    money; they are None where the scope has no such limit, or positions have none like it (components, strategies).
+    """
 
     scope: str
     limits: LimitSet
@@ -83,10 +88,18 @@ class LimitsInForce(msgspec.Struct, frozen=True, kw_only=True):
     open_orders: int = 0
     orders_per_second: Decimal = Decimal(0)
     result_today: Decimal = Decimal(0)
+    set_ns: int = 0
+    position: Decimal | None = None
+    position_of: str = ""
+    exposure: Decimal | None = None
+    exposure_of: str = ""
 
 
 class PositionStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A position by the fills of the journal; `price` is that of the symbol's last fill."""
+    """A position: what was held `before` the first fill here, and the fills of the journal.
+
+    `cost` and `realised` are of the fills alone; `price` is that of the symbol's last fill.
+    """
 
     venue: str
     account: str
@@ -95,6 +108,7 @@ class PositionStatus(msgspec.Struct, frozen=True, kw_only=True):
     cost: Decimal
     realised: Decimal
     price: Decimal | None = None
+    before: Decimal = Decimal(0)
 
 
 class LimitsReport(Message, frozen=True, kw_only=True, tag="limits-report.v1"):

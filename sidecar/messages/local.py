@@ -13,9 +13,11 @@ from sidecar.messages.once import OnceKind, OnceOutcome
 from sidecar.messages.orders import OrderKind, OrdStatus, Side
 
 QueueState = Literal["idle", "processing", "stalled"]
+StrategyState = Literal["INITIALIZING", "READY", "RUNNING", "PAUSED", "STOPPING", "STOPPED", "FAILED"]
 TEXT_MAX: Final = 256
 REASONS_MAX: Final = 16
 METRICS_MAX: Final = 64
+STRATEGIES_PUSHED_MAX: Final = 64
 ERRORS_MAX: Final = 1_000_000_000
 """In one push."""
 Text = Annotated[str, msgspec.Meta(max_length=TEXT_MAX)]
@@ -29,6 +31,8 @@ ScopeName = Annotated[
     msgspec.Meta(extra_json_schema={"pattern": "^(all|(group|component|venue|account|symbol|strategy):.{1,256})$"}),
 ]
 Metrics = Annotated[dict[MetricName, float], msgspec.Meta(max_length=METRICS_MAX)]
+StrategyName = Annotated[str, msgspec.Meta(min_length=1, max_length=TEXT_MAX)]
+StrategyStates = Annotated[dict[StrategyName, StrategyState], msgspec.Meta(max_length=STRATEGIES_PUSHED_MAX)]
 ClOrdID = Annotated[str, msgspec.Meta(pattern=r"^[!-.0-~]{1,128}$")]
 """Printable ASCII without space and slash: it is a path here and a correlation id (255 bytes at most) on the wire."""
 
@@ -53,7 +57,7 @@ class GateStatus(Message, frozen=True, kw_only=True, tag="gate-status.v1"):
 class SessionOpened(Message, frozen=True, kw_only=True, tag="session-opened.v1"):
     """The first line of a session: this run of the component has this incarnation. The session's end is its death.
 
-    `state_version` is that of the state which was handed over here, for GET /v1/state; 0 when there is none.
+    `state_version` is that of the one state that is kept here, for GET /v1/state; 0 for none or several.
     """
 
     component: str
@@ -164,7 +168,8 @@ class OncePush(msgspec.Struct, frozen=True, kw_only=True):
 class StateKept(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to PUT /v1/state: this version of the component's state, of `size` bytes, is on disk.
 
-    `token` is the highest that the component held then, `at_ns` CLOCK_REALTIME for people.
+    `token` is that under which the component held `slot` then, `at_ns` CLOCK_REALTIME for people. `replicas` are the
+    standbys that had it on their disks, too, by the time of this answer.
     """
 
     component: str
@@ -173,13 +178,53 @@ class StateKept(msgspec.Struct, frozen=True, kw_only=True):
     token: Token
     incarnation: str
     at_ns: int = 0
+    slot: str = ""
+    replicas: tuple[str, ...] = ()
+
+
+class StateArrived(Message, frozen=True, kw_only=True, tag="state-arrived.v1"):
+    """A line of the session and of the events: a newer state of `slot` is kept here, for GET /v1/state.
+
+    A standby's component may apply it at once. `author` made it under `token`; `size` is in bytes.
+    """
+
+    component: str
+    slot: str
+    version: int
+    author: str
+    token: Token
+    size: int
+    at_ns: int = 0
+
+
+class SlotStateStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One slot's state at this sidecar, in its status.
+
+    `known_version` is the newest that was heard of, `lag_ns` for how long it has been known and lacked. `last` is
+    whether the kept one is known to be the newest; None while no arbiter has said. While the slot is held here,
+    `replicas` are the standbys that have it on disk, and `unreplicated_ns` for how long the newest has been on none.
+    """
+
+    slot: str
+    version: int
+    token: Token
+    author: str
+    size: int
+    at_ns: int
+    known_version: int
+    lag_ns: int
+    last: bool | None = None
+    held: bool = False
+    replicas: tuple[str, ...] = ()
+    unreplicated_ns: int = 0
 
 
 class HealthPush(msgspec.Struct, frozen=True, kw_only=True):
     """POST /v1/health: the component's own word on itself.
 
     `metrics` are named figures; those whose names end in `_age_s` go on growing until they are pushed again. `errors`
-    counts what went wrong since the push before; the sidecar makes `errors_per_minute` of it.
+    counts what went wrong since the push before; the sidecar makes `errors_per_minute` of it. `strategies` names the
+    states of strategies, those that changed at least: each step is held to the table of docs/health.md.
     """
 
     ready: bool = True
@@ -188,6 +233,7 @@ class HealthPush(msgspec.Struct, frozen=True, kw_only=True):
     metrics: Metrics = msgspec.field(default_factory=dict)
     errors: Annotated[int, msgspec.Meta(ge=0, le=ERRORS_MAX)] = 0
     execution_queue: QueueState | None = None
+    strategies: StrategyStates = msgspec.field(default_factory=dict)
 
 
 class HaltPush(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,7 +249,8 @@ class LocalStatus(Message, frozen=True, kw_only=True, tag="local-status.v1"):
 
     `trouble` is one sentence on the broker, empty while all is well; `broker` its product and version, empty before
     the first connection. `halts` are all latched ones, whether they concern this component or not. `healthy` and
-    `reasons` are of the sidecar itself; `health` is of its component, with every figure.
+    `reasons` are of the sidecar itself; `states` are those of its group's slots, and `state_trouble` is one sentence on
+    the way by which they come and go, empty while it stands; `health` is of its component, with every figure.
     """
 
     component: str
@@ -221,6 +268,9 @@ class LocalStatus(Message, frozen=True, kw_only=True, tag="local-status.v1"):
     up_ns: int = 0
     health: HealthReport | None = None
     measures: tuple[MeasuresReport, ...] = ()
+    states: tuple[SlotStateStatus, ...] = ()
+    state_trouble: str = ""
+    strategies: dict[str, StrategyState] = msgspec.field(default_factory=dict)
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):

@@ -51,8 +51,19 @@ class StatementLine(msgspec.Struct, frozen=True, gc=False):
     qty: Decimal
 
 
+class Market(msgspec.Struct, frozen=True, gc=False):
+    """In which currency fills of a symbol are paid, and of which asset they are; `base` is empty where it is none."""
+
+    symbol: str
+    quote: str
+    base: str = ""
+
+
 class Statement(Message, frozen=True, kw_only=True, tag="statement.v1"):
-    """All that an account holds by the venue's word; what is not named is nothing."""
+    """All that an account holds by the venue's word; what is not named is nothing.
+
+    `markets` says, with balances, which currencies fills have moved, as far as the reconciler knows.
+    """
 
     SENDER: ClassVar[str] = "reconciler"
     reconciler: str
@@ -60,6 +71,7 @@ class Statement(Message, frozen=True, kw_only=True, tag="statement.v1"):
     account: str
     holds: Holds
     lines: tuple[StatementLine, ...]
+    markets: tuple[Market, ...] = ()
 
 
 class ReconciliationChanged(Message, frozen=True, kw_only=True, tag="reconciliation-changed.v1"):

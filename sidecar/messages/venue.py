@@ -90,6 +90,8 @@ Quirk = Literal[
     "KEEP",
     "TWO_ORDERS",
     "REST",
+    "INFERRED",
+    "ONE_TRADE_ID",
 ]
 """How the venue can be told to treat one order; see `demo/venue_quirks.py`."""
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Final, Literal, NamedTuple, Protocol
 
 from sidecar.messages.orders import ExecutionReport
+from sidecar.messages.reconcile import Market
 
 Offer = Literal["query", "open_orders", "fills", "positions", "balances", "timer"]
 REPORTS_MAX: Final = 2_000
@@ -64,6 +65,9 @@ class VenueAdapter(Protocol):
     async def balances(self) -> Sequence[Holding]:
         """All balances in total; an asset that is not named is zero."""
 
+    def markets(self) -> Sequence[Market]:
+        """The currencies of symbols that were traded, as far as they are known; asks nobody."""
+
     async def arm_timer(self, after_ms: int) -> None:
         """Have the venue cancel every order of the account after this long, unless armed again; 0 disarms."""
 
@@ -92,6 +96,10 @@ class Unoffered:
     async def balances(self) -> Sequence[Holding]:
         """See `VenueAdapter`."""
         raise NoAnswer("this venue is not asked for balances")
+
+    def markets(self) -> Sequence[Market]:
+        """See `VenueAdapter`."""
+        return ()
 
     async def arm_timer(self, after_ms: int) -> None:
         """See `VenueAdapter`."""

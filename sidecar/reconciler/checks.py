@@ -15,7 +15,15 @@ from sidecar.broker.interface import BrokerError
 from sidecar.config.venues import VenueSettings
 from sidecar.messages.base import Message
 from sidecar.messages.orders import Evidence, ExecutionReport
-from sidecar.messages.reconcile import LINES_MAX, Holds, OpenOrdersSeen, Statement, StatementLine, VenueCheck
+from sidecar.messages.reconcile import (
+    LINES_MAX,
+    Holds,
+    Market,
+    OpenOrdersSeen,
+    Statement,
+    StatementLine,
+    VenueCheck,
+)
 from sidecar.reconciler.adapter import Holding, NoAnswer, VenueAdapter
 
 Carry = Callable[[Message], Awaitable[None]]
@@ -113,5 +121,13 @@ class Checks:
             account=self._adapter.account,
             holds=holds,
             lines=lines,
+            markets=self._markets() if holds == "balances" else (),
         )
         await self._carry(statement)
+
+    def _markets(self) -> tuple[Market, ...]:
+        """What is configured, and what the adapter knows beside it."""
+        configured = self._settings.quote_currencies
+        told = [Market(symbol, quote) for symbol, quote in configured.items()]
+        told += [each for each in self._adapter.markets() if each.symbol not in configured]
+        return tuple(told[:LINES_MAX])

@@ -9,16 +9,27 @@ the ccxt manual, order, trade, balance and position structures. Numbers are aske
 
 import asyncio
 import importlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from sidecar.core.bounded import drop_oldest
 from sidecar.messages.orders import ExecutionReport, OrdStatus
+from sidecar.messages.reconcile import Market
 from sidecar.reconciler.adapter import REPORTS_MAX, Holding, NoAnswer, Offer, Wanted
 
 MODULE: Final = "ccxt.async_support"
+UNREADABLE: Final = (LookupError, AttributeError, TypeError, ValueError, ArithmeticError, AssertionError)
+"""What an answer of another form than expected raises where it is read, ccxt's own code included."""
+PAGE_MIN: Final = 20
+"""A page with fewer trades is the last one: no exchange gives fewer when it has more. Lower costs requests."""
+PAGES_MAX: Final = 50
+"""Pages of trades of one symbol in one check."""
+MARKETS_MAX: Final = 500
+"""Symbols whose currencies are told with balances: those of the settings, and those of the orders seen last."""
 STATUSES: Final[Mapping[str, OrdStatus]] = {
     "open": "NEW",
     "closed": "FILLED",
@@ -75,6 +86,7 @@ class CcxtVenue:
         self._ccxt = _library(options.exchange)
         self._exchange = _exchange(self._ccxt, options)
         self._orders: dict[str, Decimal] = {}
+        self._traded: dict[str, None] = dict.fromkeys(options.symbols[:MARKETS_MAX])
 
     @property
     def offers(self) -> frozenset[Offer]:
@@ -88,27 +100,35 @@ class CcxtVenue:
         if not (by_client_id or wanted.order_id):
             raise NoAnswer("this exchange is not asked by ClOrdID, and the OrderID is not known (finds_by_client_id)")
         params = {"clientOrderId": wanted.cl_ord_id} if by_client_id else {}
-        try:
-            order = await self._ask("fetch_order", wanted.order_id or None, wanted.symbol or None, params)
-        except _NotFoundError as error:
-            if by_client_id:
-                return None
-            raise NoAnswer(f"OrderID {wanted.order_id} was not found, which proves nothing: {error}") from error
-        found = str(order.get("clientOrderId") or wanted.cl_ord_id)
-        if found != wanted.cl_ord_id:
-            raise NoAnswer(f"asked for {wanted.cl_ord_id}, answered for {found}")
-        return tuple(await self._story(order, wanted.cl_ord_id))
+        with _reading():
+            try:
+                order = await self._ask("fetch_order", wanted.order_id or None, wanted.symbol or None, params)
+            except _NotFoundError as error:
+                if by_client_id:
+                    return None
+                raise NoAnswer(f"OrderID {wanted.order_id} was not found, which proves nothing: {error}") from error
+            found = str(order.get("clientOrderId") or wanted.cl_ord_id)
+            if found != wanted.cl_ord_id:
+                raise NoAnswer(f"asked for {wanted.cl_ord_id}, answered for {found}")
+            return tuple(await self._story(order, wanted.cl_ord_id))
 
     async def open_orders(self) -> Sequence[ExecutionReport]:
         """See `VenueAdapter`."""
-        found = [order for symbol in self._symbols() for order in await self._ask("fetch_open_orders", symbol)]
-        return [self._status(each) for each in found[:REPORTS_MAX]]
+        with _reading():
+            found = [order for symbol in self._symbols() for order in await self._ask("fetch_open_orders", symbol)]
+            return [self._status(each) for each in found[:REPORTS_MAX]]
 
     async def fills(self, since_ms: int) -> Sequence[ExecutionReport]:
         """See `VenueAdapter`: each order that traded since then is asked for, so that its ClOrdID is known."""
+        with _reading():
+            return await self._fills(since_ms)
+
+    async def _fills(self, since_ms: int) -> list[ExecutionReport]:
         traded: dict[str, tuple[str, Decimal]] = {}
         for symbol in self._symbols():
-            for trade in await self._ask("fetch_my_trades", symbol, since_ms):
+            for trade in await self._my_trades(symbol, since_ms):
+                if not trade.get("order"):
+                    raise NoAnswer(f"the venue told of a trade {trade.get('id')} and not of which order")
                 known = traded.get(str(trade["order"]), ("", Decimal(0)))
                 traded[str(trade["order"])] = (str(trade["symbol"]), known[1] + _number(trade.get("amount"), "amount"))
         reports: list[ExecutionReport] = []
@@ -125,18 +145,39 @@ class CcxtVenue:
             del self._orders[next(iter(self._orders))]
         return reports
 
+    async def _my_trades(self, symbol: str | None, since_ms: int) -> list[Mapping[str, Any]]:
+        """All trades since then, page by page, each once; exchanges give at most so many with one answer."""
+        found: dict[str, Mapping[str, Any]] = {}
+        for _ in range(PAGES_MAX):
+            page = await self._ask("fetch_my_trades", symbol, since_ms)
+            fresh = [each for each in page if str(each["id"]) not in found]
+            found |= {str(each["id"]): each for each in fresh}
+            if not fresh or len(page) < PAGE_MIN:
+                return list(found.values())
+            since_ms = max(since_ms, *(int(each.get("timestamp") or 0) for each in fresh))
+        raise NoAnswer(f"more than {PAGES_MAX} pages of trades since then: lower look_back_s, or name fewer symbols")
+
     async def positions(self) -> Sequence[Holding]:
         """See `VenueAdapter`."""
         found = []
-        for each in await self._ask("fetch_positions"):
-            qty = _number(each.get("contracts") or 0, "contracts")
-            found.append(Holding(str(each["symbol"]), -qty if each.get("side") == "short" else qty))
+        with _reading():
+            for each in await self._ask("fetch_positions"):
+                qty = _number(each.get("contracts") or 0, "contracts")
+                found.append(Holding(str(each["symbol"]), -qty if each.get("side") == "short" else qty))
         return found
 
     async def balances(self) -> Sequence[Holding]:
         """See `VenueAdapter`."""
-        totals = (await self._ask("fetch_balance")).get("total") or {}
-        return [Holding(asset, _number(total, asset)) for asset, total in sorted(totals.items()) if total is not None]
+        with _reading():
+            totals = (await self._ask("fetch_balance")).get("total") or {}
+            told = [(asset, total) for asset, total in sorted(totals.items()) if total is not None]
+            return [Holding(asset, _number(total, asset)) for asset, total in told]
+
+    def markets(self) -> Sequence[Market]:
+        """See `VenueAdapter`: of spot markets alone, for only there a fill moves price times quantity."""
+        known = self._exchange.markets or {}
+        spot = [known[each] for each in self._traded if each in known and known[each].get("spot")]
+        return [Market(str(each["symbol"]), str(each["quote"]), str(each["base"])) for each in spot]
 
     async def arm_timer(self, after_ms: int) -> None:
         """See `VenueAdapter`."""
@@ -164,7 +205,7 @@ class CcxtVenue:
             raise NoAnswer(f"no answer within {self._options.timeout_s:g} s") from error
         except (self._ccxt.BaseError, OSError) as error:
             raise NoAnswer(_short(error)) from error
-        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        except UNREADABLE as error:
             raise NoAnswer(f"ccxt could not read the answer: {_short(error)}") from error
 
     def _symbols(self) -> Iterable[str | None]:
@@ -205,6 +246,8 @@ class CcxtVenue:
             status = STATUSES[str(order["status"])]
             side = {"buy": "BUY", "sell": "SELL"}[str(order["side"])]
             order_id, symbol = str(order["id"]), str(order["symbol"])
+            self._traded[symbol] = None
+            drop_oldest(self._traded, MARKETS_MAX)
         except KeyError as error:
             raise NoAnswer(f"ccxt's order says nothing that we understand of {error}") from error
         if status == "NEW" and cum:
@@ -225,6 +268,15 @@ class CcxtVenue:
             leaves_qty=open_qty,
             avg_px=_number(order.get("average") or 0, "average"),
         )
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """What an exchange answers in another form than the manual says is no answer."""
+    try:
+        yield
+    except UNREADABLE as error:
+        raise NoAnswer(f"ccxt's answer is not as its manual says: {_short(error)}") from error
 
 
 class _NotFoundError(Exception):

@@ -21,7 +21,11 @@ class CannotAsk(ConfigError):
 def adapters(venues: Mapping[str, VenueSettings], settings: ReconcilerSettings) -> dict[str, VenueAdapter]:
     """All of them by the venue's name. Raises CannotAsk."""
     timeout_s = settings.query_timeout_ms / 1000
-    return {name: _adapter(name, each, timeout_s) for name, each in venues.items()}
+    found = {name: _adapter(name, each, timeout_s) for name, each in venues.items()}
+    for name, each in found.items():
+        if venues[name].cancel_after_s and "timer" not in each.offers:
+            raise CannotAsk(f"venues.{name}.cancel_after_s: this venue has no cancel-all-after timer; remove it")
+    return found
 
 
 def _adapter(name: str, venue: VenueSettings, timeout_s: float) -> VenueAdapter:

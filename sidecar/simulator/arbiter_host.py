@@ -6,7 +6,18 @@ Owns one arbiter's ticks, its place in the journal, and its starts from snapshot
 from typing import Any
 
 from sidecar.core.arbiter import Arbiter, Rules
-from sidecar.core.outputs import Append, AskNominee, Broadcast, Event, Now, Origin, Reply, Resubscribe, TakeSnapshot
+from sidecar.core.outputs import (
+    Append,
+    AskNominee,
+    Broadcast,
+    Event,
+    Now,
+    Origin,
+    Reply,
+    Resubscribe,
+    Settle,
+    TakeSnapshot,
+)
 from sidecar.core.snapshot import Taken
 from sidecar.core.timing import MS, PPM
 from sidecar.messages.arbiters import StateDiffers
@@ -81,8 +92,12 @@ class ArbiterHost(Host):
             self.perform(outputs)
 
     def take(self, message: Message, origin: Origin) -> None:
-        """A message was read from the arbiters' queue; whoever sent it sends it again until it is journaled."""
+        """A message was read from the arbiters' queue."""
         self.perform(self.core.on_queue(message, origin, self._now()))
+
+    def lose_queue(self) -> None:
+        """Its place at the arbiters' queue is lost: what it has not settled comes again, to whoever reads there."""
+        self.core.on_lost()
 
     def restart(self) -> None:
         """A new process: it stands on the newest snapshot, or on nothing, and reads the journal from there."""
@@ -97,7 +112,7 @@ class ArbiterHost(Host):
         self.tick()
 
     def effect(self, output: object) -> None:
-        """Append, or send; the simulation settles nothing."""
+        """Append, send, or settle."""
         if isinstance(output, Reply):
             if output.origin.reply_to:
                 self._wires.to_sidecar(output.message, output.origin.reply_to, self.name)
@@ -105,6 +120,8 @@ class ArbiterHost(Host):
                 self._wires.to_operator(output.message)
         elif isinstance(output, Append):
             self._wires.append(output, self.name)
+        elif isinstance(output, Settle):
+            self._wires.settle(output.handle, output.verdict, self.name)
         elif isinstance(output, Broadcast):
             self._wires.to_all_sidecars(output.message, self.name)
         elif isinstance(output, AskNominee):

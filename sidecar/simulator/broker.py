@@ -2,11 +2,12 @@
 
 Owns queues, the stream and the links. Heartbeats and answers travel through exclusive queues: they may be lost,
 repeated, reordered and late. The stream keeps each author's order and is read by all in one order; its confirms are
-not modelled, so an author knows only what it has read. The arbiters' queue is read by one active consumer. Links may be
-cut, wholly or in one direction; publishers may be blocked (an alarm), and what they publish then waits, and is
-delivered late or not at all; an arbiter's consumer of the stream may hang until it subscribes again; a restarted
-broker keeps the streams and drops all links and what was on the way. Of the snapshots the newest is not always found
-whole: then it is the one before, or none.
+not modelled, so an author knows only what it has read. The arbiters' queue is read by one active consumer, and what
+that has not acknowledged when it goes is delivered again, to the next. Links may be cut, wholly or in one direction;
+publishers may be blocked (an alarm), and what they publish then waits, and is delivered late or not at all; an
+arbiter's consumer of the stream may hang until it subscribes again; a restarted broker keeps the streams and drops all
+links and what was on the way. Of the snapshots the newest is not always found whole: then it is the one before, or
+none.
 It must not know why any of this happens: `faults.py` does.
 """
 
@@ -39,6 +40,8 @@ BODY = 1 - TAIL
 """Delays are exponential with this mean; one in a hundred is anything up to the tail's length."""
 LAG_NS = 5 * S
 BLOCKED_MAX = 10_000
+NOBODY_NS = 100 * MS
+"""How soon the arbiters' queue looks again for a consumer."""
 NO_SNAPSHOT, OLDER_SNAPSHOT = 0.2, 0.4
 """Of so many starts of an arbiter none of the snapshots is found, or only the one before the newest."""
 
@@ -77,7 +80,7 @@ class Broker:
         self._last_append_ns: dict[str, int] = {}
         self._reading: set[str] = set()
         self._repairing: set[str] = set()
-        self._unsettled: dict[str, list[tuple[Message, Origin]]] = {}
+        self._unsettled: dict[str, dict[int, tuple[Message, Origin, int]]] = {}
         self._deliveries = 0
 
     # --- what processes do ---
@@ -144,6 +147,12 @@ class Broker:
             self._deliveries += 1
             self._enqueue(message, Origin(user=user, reply_to=reply_to, handle=self._deliveries))
 
+    def settle(self, handle: int, verdict: str, name: str) -> None:
+        """What was delivered to this arbiter is done, or is to be delivered again; without its link it says neither."""
+        delivered = None if name in self.cut else self._unsettled.get(name, {}).pop(handle, None)
+        if delivered is not None and verdict == "requeue":
+            self._deliver_again(*delivered[:2])
+
     def store(self, stored: Stored, sender: str) -> None:
         """A snapshot is written, or lost with the link; the next one comes."""
         if sender not in self.cut and not self.alarmed:
@@ -154,6 +163,11 @@ class Broker:
         roll = self._random()
         whole = self.snapshots[:-1] if roll < OLDER_SNAPSHOT else self.snapshots
         return whole[-1] if whole and roll >= NO_SNAPSHOT else None
+
+    def unsettled(self, since_ns: int) -> list[Message]:
+        """What was delivered to arbiters before this time, and was neither acknowledged nor handed back."""
+        held = (each for deliveries in self._unsettled.values() for each in deliveries.values())
+        return [message for message, _, at_ns in held if at_ns < since_ns]
 
     # --- what happens to it ---
 
@@ -182,8 +196,11 @@ class Broker:
         """A consumer of the arbiters' queue is gone: what it did not settle, because it was stopped, is another's."""
         if name in self.consumers:
             self.consumers.remove(name)
-        for message, origin in self._unsettled.pop(name, ()):
-            self._enqueue(message, origin)
+        for message, origin, _ in self._unsettled.pop(name, {}).values():
+            self._deliver_again(message, origin)
+        arbiter = self.arbiters.get(name)
+        if arbiter is not None:
+            arbiter.run(arbiter.lose_queue)
 
     def restarted(self) -> None:
         """What was on its way through exclusive queues is lost; what was being appended is, or is not."""
@@ -252,17 +269,18 @@ class Broker:
             self._blocked.append((event, arguments))
 
     def _take(self, message: Message, origin: Origin) -> None:
+        """To the active consumer; it waits in the queue as long as there is none."""
         active = next((each for each in self.consumers if each not in self.cut), None)
-        if active is not None:
-            arbiter = self.arbiters[active]
-            if arbiter.stopped:
-                self._unsettled.setdefault(active, []).append((message, origin))
-            arbiter.run(self._taken, arbiter, message, origin)
+        if active is None:
+            self._agenda.after(NOBODY_NS, self._take, message, origin)
+            return
+        self._unsettled.setdefault(active, {})[origin.handle] = (message, origin, self._agenda.now_ns)
+        arbiter = self.arbiters[active]
+        arbiter.run(arbiter.take, message, origin)
 
-    def _taken(self, arbiter: ArbiterHost, message: Message, origin: Origin) -> None:
-        """It handles what was delivered to it, even if that was delivered to another meanwhile."""
-        self._unsettled.pop(arbiter.name, None)
-        arbiter.take(message, origin)
+    def _deliver_again(self, message: Message, origin: Origin) -> None:
+        self._deliveries += 1
+        self._enqueue(message, Origin(user=origin.user, reply_to=origin.reply_to, handle=self._deliveries))
 
     def _append_now(self, append: Append, sender: str) -> None:
         at_ns = max(self._agenda.now_ns + self.delay_ns(), self._last_append_ns.get(sender, 0) + 1)

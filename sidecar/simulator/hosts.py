@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from sidecar.core.outputs import Append
+from sidecar.core.timing import PPM
 from sidecar.messages.base import Message
 from sidecar.messages.orders import EvidenceWanted
 from sidecar.simulator.clocks import Agenda, HostClock
@@ -39,6 +40,9 @@ class Wires(Protocol):
 
     def put(self, message: Message, user: str) -> None:
         """Into the arbiters' queue, by whom the broker knows as `user`."""
+
+    def settle(self, handle: int, verdict: str, name: str) -> None:
+        """What an arbiter says of one delivery of the arbiters' queue."""
 
     def store(self, stored: Stored, sender: str) -> None:
         """To the stream of snapshots."""
@@ -77,7 +81,8 @@ class Host:
     @property
     def local_ns(self) -> int:
         """What this host's clock reads now."""
-        return self.clock.local_ns(self.agenda.now_ns)
+        clock = self.clock  # As `clock.local_ns`: every heartbeat and lease asks.
+        return clock.offset_ns + self.agenda.now_ns * clock.parts // PPM
 
     def run(self, work: Callable[..., None], *arguments: Any) -> None:
         """Do it now, or when the process is resumed; never if it has crashed by then."""

@@ -10,25 +10,46 @@ Owns the comparison of three witnesses, who know nothing of each other: the jour
 | cancels always pass     | a sidecar, a leader or a gate page denies a cancel because of a halt                     |
 | no order in the dark    | an order reaches the venue that was not granted, or a second time                        |
 | tokens rise             | an order passes its gate under an older token than one before it, of the same slot       |
+| newest last             | one that may open risk reaches the venue under an older token than one before it, of the |
+|                         | same slot                                                                                |
+| no false break          | a break is opened, though venue and components are honest; but more may be filled than   |
+|                         | ordered while a bust is on its way, and what names only an OrderID may be taken for an   |
+|                         | order of others until somebody says whose it is                                          |
+| books agree             | at the end an order's CumQty or a position is not what the venue's is                    |
 | resolved by evidence    | a record says of an order what neither its component nor the venue has said              |
 | every order ends        | at the end an order is not VERIFIED, ABORTED or BREAK, or the venue knows better         |
 
-Tokens are compared at the gates. From there an order takes up to the gate-to-effect time to the venue, and a holder
-that gives its slot back early does not wait for that: its last orders may come in after the next holder's first ones.
+Tokens are compared twice: at the gates, and at the venue, up to the gate-to-effect time later. A holder that gives its
+slot back does not wait for its last orders to come in; the leader holds the next one's orders back instead.
 
 It must not look into any core's beliefs: the fold of the journal is the auditor's own.
 """
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from sidecar.core.ladder import Subject, forbidding
+from sidecar.core.order import CANCELS
+from sidecar.core.sanity import OURS
 from sidecar.core.state import Holder, State
 from sidecar.messages.base import Token
 from sidecar.messages.control import TradingState
-from sidecar.messages.journal import AnyFact, EvidenceSeen, OrderLost, OrderNeverSent, OrderPrecommitted, OrderReported
+from sidecar.messages.journal import (
+    AnyFact,
+    BreakOpened,
+    EvidenceSeen,
+    OrderLost,
+    OrderNeverSent,
+    OrderPrecommitted,
+    OrderReported,
+)
 from sidecar.messages.orders import ExecutionReport, OrderAborted, OrderCommitted, OrderIntent, OrderKind, Phase
+from sidecar.simulator.exchange import Exchange
 
 ABSENCES_NEEDED = 2
+NEVER_OF_CANCELS = ("LIMIT_", "PREDECESSOR", "BAD_", "NO_ORIGINAL")
+"""Beginnings of codes that no cancel may be denied with, beside those of halts."""
 ENDS = (Phase.VERIFIED, Phase.ABORTED, Phase.BREAK)
 EXECUTED = (Phase.VERIFIED, Phase.BREAK)
 
@@ -43,7 +64,10 @@ class Ledger:
         self.granted: dict[str, OrderIntent] = {}
         self._arrived: dict[str, int] = {}
         self._newest: dict[str, Token] = {}
-        self._said: set[tuple[str, str]] = set()
+        self._newest_there: dict[str, Token] = {}
+        self._said: set[ExecutionReport] = set()
+        self._revised: set[str] = set()
+        self._order_ids: dict[str, str] = {}
         self._seen: set[tuple[str, str]] = set()
         self._absences: dict[str, set[str]] = {}
         self._aborted: set[str] = set()
@@ -58,7 +82,7 @@ class Ledger:
 
     def denied(self, intent_kind: OrderKind, code: str, by: str, now_ns: int) -> None:
         """An order is denied, by a sidecar or a leader; a code that is a level is a halt's."""
-        if intent_kind == "CANCEL" and code in TradingState.__members__:
+        if intent_kind in CANCELS and (code in TradingState.__members__ or code.startswith(NEVER_OF_CANCELS)):
             self._violated(now_ns, "cancels always pass", f"{by} denied a cancel: {code}")
 
     def reported(self, report: object, cl_ord_id: str) -> None:
@@ -83,10 +107,15 @@ class Ledger:
         if cl_ord_id in self._arrived:
             self._violated(now_ns, "no order in the dark", f"{cl_ord_id} reached the venue a second time")
         self._arrived[cl_ord_id] = now_ns
+        if intent.kind not in CANCELS:
+            self._compare(intent, now_ns)
 
     def said(self, report: ExecutionReport) -> None:
         """The venue said this."""
-        self._said.add((report.cl_ord_id, report.exec_id))
+        self._said.add(report)
+        self._order_ids.setdefault(report.cl_ord_id, report.order_id)
+        if report.exec_ref_id:
+            self._revised.add(report.order_id)
 
     def absent(self, cl_ord_id: str, query_id: str) -> None:
         """The venue was asked and knew no such order."""
@@ -114,15 +143,20 @@ class Ledger:
                 if cl_ord_id not in self.granted:
                     self._unfounded(cl_ord_id, "lost, and was never granted", now_ns)
             case EvidenceSeen(report=report):
-                key = (report.cl_ord_id, report.exec_id)
-                self._seen.add(key)
-                if key not in self._said:
+                self._seen.add((report.cl_ord_id, report.exec_id))
+                if report not in self._said and replace(report, cl_ord_id="") not in self._said:
                     self._unfounded(report.cl_ord_id, f"seen at the venue as {report.ord_status}", now_ns)
+            case BreakOpened(cl_ord_id=cl_ord_id, kind=kind):
+                late_bust = kind == "OVERFILL" and self._order_ids.get(cl_ord_id) in self._revised
+                if not (late_bust or cl_ord_id.startswith(OURS)):
+                    text = f"{cl_ord_id} is the break {kind}: {fact.ours}, {fact.theirs}"
+                    self._violated(now_ns, "no false break", text)
             case _:
                 pass
 
-    def ended(self, now_ns: int, bound_ns: int) -> None:
+    def ended(self, now_ns: int, bound_ns: int, exchange: Exchange) -> None:
         """All was healed `bound_ns` ago: every granted order has ended, and as the venue knows."""
+        self._compare_books(exchange, now_ns)
         for cl_ord_id in self.granted:
             order = self._truth.book.orders.get(cl_ord_id)
             if order is None:
@@ -133,6 +167,28 @@ class Ledger:
                 self._violated(now_ns, "every order ends", text)
 
     # --- inside ---
+
+    def _compare_books(self, exchange: Exchange, now_ns: int) -> None:
+        for cl_ord_id, booked in exchange.booked.items():
+            order = self._truth.book.orders.get(cl_ord_id)
+            if order is None or booked.heir is not None or booked.intent.kind in CANCELS:
+                continue
+            ours, theirs = (order.cum_qty, order.venue_status), (booked.cum_qty, booked.status)
+            if ours != theirs:
+                self._violated(now_ns, "books agree", f"{cl_ord_id} is {ours} in the journal and {theirs} at the venue")
+        held = {
+            (each.account, each.symbol): each.qty for each in self._truth.book.exposure.positions.values() if each.qty
+        }
+        if held != exchange.positions():
+            text = f"positions are {held} in the journal and {exchange.positions()} at the venue"
+            self._violated(now_ns, "books agree", text)
+
+    def _compare(self, intent: OrderIntent, now_ns: int) -> None:
+        newest = self._newest_there.get(intent.slot, intent.token)
+        if intent.token < newest:
+            text = f"{intent.cl_ord_id} reached the venue under {intent.token} after one under {newest}"
+            self._violated(now_ns, "newest last", text)
+        self._newest_there[intent.slot] = max(newest, intent.token)
 
     def _grant(self, intent: OrderIntent, now_ns: int) -> None:
         cl_ord_id, holder = intent.cl_ord_id, self._truth.holders.get(intent.slot)

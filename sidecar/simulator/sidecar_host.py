@@ -14,6 +14,7 @@ from sidecar.core.timing import Timing
 from sidecar.messages.base import Message
 from sidecar.messages.control import ControlState, Halt
 from sidecar.messages.health import Lease, StartComponent, StartFailed
+from sidecar.messages.once import OnceAnswer, OnceRecorded
 from sidecar.simulator.clocks import Agenda, HostClock
 from sidecar.simulator.hosts import Host, Wires
 from sidecar.simulator.invariants import Referee
@@ -46,6 +47,10 @@ class SidecarHost(Host):
         self.page, self.open_until_ns = CLOSED, 0
         self._halts_binding = referee.latches.watch(self.name, lambda: (self.page, self.open_until_ns))
         self.on_order: Callable[[Message], None] = lambda message: None
+        self.on_opened: Callable[[], None] = lambda: None
+        self.on_once: Callable[[Message], None] = lambda message: None
+        self.deaths = 0
+        """How often the component has died."""
         self._start_takes = start_takes
         self._new_starter()
 
@@ -74,6 +79,7 @@ class SidecarHost(Host):
 
     def detach(self) -> None:
         """The component dies; its sidecar notices."""
+        self.deaths += 1
         self.perform(self.core.detach("killed", self.local_ns))
 
     def say_ready(self, ready: bool) -> None:
@@ -98,6 +104,8 @@ class SidecarHost(Host):
             self.perform(self.core.on_halt(message, self.local_ns))
         elif isinstance(message, StartComponent):
             self._start(message)
+        elif isinstance(message, OnceAnswer | OnceRecorded):
+            self.on_once(message)
         else:
             self.on_order(message)
 
@@ -173,6 +181,8 @@ class SidecarHost(Host):
             for slot in self._shown:
                 if slot not in shown or incarnation != self._incarnation_shown:
                     self._referee.closed(slot, self._incarnation_shown, now_ns)
+            if not shown <= self._shown or incarnation != self._incarnation_shown:
+                self.on_opened()
             self._shown, self._incarnation_shown = shown, incarnation
         if until_ns > now_ns:
             for each in passing:

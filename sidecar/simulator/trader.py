@@ -6,7 +6,6 @@ of this when it is killed; the component goes on by its gate page until the new 
 
 import random
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any
 
 from sidecar.core.timing import MS
@@ -29,20 +28,25 @@ from sidecar.simulator.ledger import Ledger
 from sidecar.simulator.operators import ORDER_SCOPES
 from sidecar.simulator.sidecar_host import SidecarHost
 from sidecar.simulator.venue import Venue
+from sidecar.simulator.wishes import Wishes
 
 ATTEMPT_NS = 500 * MS
 ATTEMPTS = 2
 REPEAT_NS = 1 * S
+HASTE_NS = 50 * MS
+"""Who takes over a slot asks for its first order at most so long after."""
 THINK_NS = 20 * MS
 """A component looks at its gate at most so long after it was told that it may send."""
+SLOW = 0.2
+"""Of so many orders the way to the venue takes about as long as it may; of the others it is short."""
 ANSWER_NS = 100 * MS
 PATIENCE_NS = 1 * S
 """Without the venue's answer for so long an order is reported UNKNOWN."""
-NO_ANSWER, NO_REPORT = 0.15, 0.1
-"""Of so many orders the venue's answer gets lost on the way; of so many nothing is reported at all."""
-REDUCING, TWICE, CANCELS = 0.3, 0.1, 0.2
-"""Of so many orders the component says that they reduce risk; so many questions are delivered twice, or are cancels."""
-VENUE, ACCOUNT, SYMBOL, STRATEGY = (each.partition(":")[2] for each in ORDER_SCOPES)
+NO_ANSWER, NO_REPORT, CUT_SHORT = 0.15, 0.1, 0.1
+"""Of so many orders the venue's answer gets lost on the way; of so many nothing is reported at all; of so many the
+connection to the venue breaks, and they are reported UNKNOWN while they may still be on their way."""
+TWICE, ANEW, OLD_MAX = 0.1, 0.1, 20
+"""So many questions are delivered twice; so many, once a sidecar was killed, use a ClOrdID of before again."""
 
 
 class Trader:
@@ -72,11 +76,21 @@ class Trader:
         self._given_up: set[str] = set()
         self._unrecorded: dict[str, Message] = {}
         self._executed_here: set[str] = set()
-        self._last = ""
+        self._old: list[str] = []
+        """What the last runs of its sidecar were asked for, and did not know the end of."""
+        self._wishes = Wishes(dice, venue.exchange)
+        self._end_ns = 0
         host.on_order = self.hear
+        host.on_opened = self.open_up
+
+    def open_up(self) -> None:
+        """Whoever takes over trades at once."""
+        if self._agenda.now_ns < self._end_ns:
+            self._agenda.after(self._dice.randrange(HASTE_NS), self._host.run, self._ask)
 
     def trade_until(self, end_ns: int) -> None:
         """Ask for an order every now and then."""
+        self._end_ns = end_ns
         if self._agenda.now_ns < end_ns:
             if self._host.alive and not self._host.stopped:
                 self._ask()
@@ -108,6 +122,7 @@ class Trader:
     def _forget_if_killed(self) -> None:
         if self._life != self._host.life:
             self._life = self._host.life
+            self._old = [*self._old, *self._waiting, *self._given_up, *self._unrecorded][-OLD_MAX:]
             self._waiting.clear()
             self._given_up.clear()
             self._unrecorded.clear()
@@ -118,21 +133,10 @@ class Trader:
         if not core.slots:
             return
         self._asked += 1
-        cancelling = bool(self._last) and dice.random() < CANCELS
-        request = OrderRequest(
-            cl_ord_id=f"{core.incarnation}~{self._asked}",
-            account=ACCOUNT,
-            venue=VENUE,
-            symbol=SYMBOL,
-            side=dice.choice(("BUY", "SELL")),
-            qty=Decimal(2 * dice.randrange(1, 5)),
-            price=Decimal(10),
-            strategy=STRATEGY,
-            reduces_risk=dice.random() < REDUCING,
-            slot=dice.choice(core.slots).slot,
-            kind="CANCEL" if cancelling else "NEW",
-            orig_cl_ord_id=self._last if cancelling else "",
-        )
+        cl_ord_id, slot = f"{core.incarnation}~{self._asked}", dice.choice(core.slots).slot
+        if self._old and dice.random() < ANEW:
+            cl_ord_id = dice.choice(self._old)
+        request = self._wishes.next(cl_ord_id, slot)
         denial = core.deny(request, self._host.local_ns)
         if denial is not None:
             self._ledger.denied(request.kind, denial.code, "a sidecar", self._agenda.now_ns)
@@ -159,32 +163,30 @@ class Trader:
         if denial is not None:
             self._abort(intent.cl_ord_id, f"granted, but not passed on: {denial.code}")
         else:
-            self._agenda.after(self._dice.randrange(THINK_NS), self._send, intent, self._life)
+            self._agenda.after(self._dice.randrange(THINK_NS), self._send, intent, self._life, self._agenda.now_ns)
 
-    def _send(self, intent: OrderIntent, life: int) -> None:
+    def _send(self, intent: OrderIntent, life: int, passed_on_ns: int) -> None:
         """The component's last look is at its gate, as it stands, whatever became of its sidecar."""
         host, page = self._host, self._host.page
         passing = passes(page, host.local_ns, scopes=ORDER_SCOPES, kind=intent.kind, reduces_risk=intent.reduces_risk)
         ours = page.incarnation == intent.incarnation
-        if intent.kind == "CANCEL":
-            self._try_cancel(intent, life, passing or not ours or host.local_ns >= page.deadline_ns)
-            return
+        if ours and not passing and host.local_ns < page.deadline_ns:
+            self._ledger.denied(intent.kind, TradingState.HALTED.name, "a gate page", self._agenda.now_ns)
         if not ours or not passing:
             if host.core.incarnation == intent.incarnation:
                 self._tell_sidecar(OrderAborted, intent, life, reason="the gate closed before it was sent")
             return
-        self._last = intent.cl_ord_id
         self._ledger.left(intent, self._agenda.now_ns)
         way_ns = int(self._dice.random() ** 4 * self._effect_ns)
+        if self._dice.random() < SLOW:
+            way_ns = self._effect_ns - way_ns
+        if len(host.core.slots) > 1:  # Its page is of no one slot: the time runs from the sidecar's last look at that.
+            way_ns = min(way_ns, self._effect_ns - (self._agenda.now_ns - passed_on_ns))
         self._agenda.after(way_ns, self._venue.arrive, intent, lambda report: self._executed(intent, report, life))
-        if self._dice.random() >= NO_REPORT:
-            self._agenda.after(PATIENCE_NS, self._run_out, intent, life)
-
-    def _try_cancel(self, intent: OrderIntent, life: int, passes_or_over: bool) -> None:
-        """A cancel is asked for only, to see that nothing stands in its way; then it is not needed any more."""
-        if not passes_or_over:
-            self._ledger.denied(intent.kind, TradingState.HALTED.name, "a gate page", self._agenda.now_ns)
-        self._tell_sidecar(OrderAborted, intent, life, reason="there is nothing left to cancel")
+        roll = self._dice.random()
+        if roll >= NO_REPORT:
+            patience_ns = PATIENCE_NS if roll < 1 - CUT_SHORT else self._dice.randrange(self._effect_ns)
+            self._agenda.after(patience_ns, self._run_out, intent, life)
 
     def _executed(self, intent: OrderIntent, report: ExecutionReport, life: int) -> None:
         if self._dice.random() >= NO_ANSWER:

@@ -24,6 +24,7 @@ from sidecar.messages.base import Message
 from sidecar.messages.control import CommandResult
 from sidecar.messages.groups import GroupDeclaration, RegisterGroup, RemoveGroup
 from sidecar.messages.journal import (
+    BreakOpened,
     EvidenceSeen,
     HaltLifted,
     HaltRaised,
@@ -38,6 +39,7 @@ from sidecar.messages.journal import (
 from sidecar.simulator.arbiter_host import ArbiterHost
 from sidecar.simulator.broker import TAIL_NS, Broker
 from sidecar.simulator.clocks import Agenda, HostClock, S
+from sidecar.simulator.errands import Claimer, Errands
 from sidecar.simulator.faults import Faults
 from sidecar.simulator.invariants import Referee
 from sidecar.simulator.ledger import Ledger
@@ -56,7 +58,9 @@ REMOVALS = 0.5
 """In so many of them a removal is tried as well, before or after: the two overtake each other."""
 QUIET_NS = 3 * S
 """Every run starts with this much peace, so that there is something to break."""
-DEADLINES = Deadlines(report_ns=3 * S, evidence_ns=4 * S, query_ns=1 * S)
+ANSWERED_NS = 5 * S
+"""What was delivered to an arbiter in the peace after the healing is answered so soon."""
+DEADLINES = Deadlines(report_ns=3 * S, evidence_ns=4 * S, query_ns=1 * S, review_ns=6 * S)
 """Shorter than the defaults, so that a run sees many of them pass; longer than a lease and an order's way."""
 SNAPSHOTS = SnapshotRule(records=50, interval_ns=10 * S)
 """So often that an arbiter which starts again mostly finds one."""
@@ -68,7 +72,8 @@ class Scenario:
 
     `failovers_per_hour_max` is the global brake; 0 is none. Groups in `registered` are in nobody's configuration: an
     operator registers them, and during the faults tries time and again to remove them, and registers them anew.
-    `orders_per_minute` is each component's, while it holds a slot; `resume_operators` must ask before a halt is lifted.
+    `orders_per_minute` is each component's, while it holds a slot, `errands_per_minute` what it wants done once.
+    `resume_operators` must ask before a halt is lifted.
     """
 
     plans: tuple[GroupPlan, ...]
@@ -82,6 +87,7 @@ class Scenario:
     faults_per_minute: int = 12
     halts_per_minute: int = 2
     orders_per_minute: int = 0
+    errands_per_minute: int = 0
     resume_operators: int = 1
     loss: float = 0.02
 
@@ -134,6 +140,8 @@ class World:
         self.referee = self._referee(seed)
         self.broker = Broker(self.agenda, self._dice, scenario.loss, self._stored, self._told)
         self.ledger = Ledger(self.broker.truth, self._groups.__getitem__, self.referee.violated)
+        self.errands = Errands(self.referee.violated)
+        self.venue = Venue(self.agenda, self._dice, self.ledger, self.broker.put)
         self.sidecars = {member: self._sidecar(member, plan) for plan in scenario.all_plans for member in plan.members}
         self.arbiters = {f"arbiter-{n + 1}": self._arbiter(f"arbiter-{n + 1}") for n in range(scenario.arbiters)}
         self.broker.sidecars, self.broker.arbiters = self.sidecars, self.arbiters
@@ -156,6 +164,8 @@ class World:
         self.faults.operators.schedule(halts, QUIET_NS, end_ns - bound_ns)
         for trader in self._traders():
             trader.trade_until(end_ns - bound_ns)
+        for claimer in self._claimers():
+            claimer.work_until(end_ns - bound_ns)
         self.agenda.run_until(end_ns - bound_ns)
         self.say("healed all faults end here")
         self.faults.heal()
@@ -163,8 +173,10 @@ class World:
         for plan in self.scenario.all_plans:
             for slot in plan.slots if plan.ranked and not self._braked else ():
                 self.referee.healed(slot, self.agenda.now_ns, bound_ns)
+        for message in self.broker.unsettled(end_ns - ANSWERED_NS):
+            self.referee.violated(end_ns, "every question answered", f"nobody settled {message}")
         self.agenda.run_until(end_ns + self.scenario.settle_ns)
-        self.ledger.ended(self.agenda.now_ns, bound_ns + self.scenario.settle_ns)
+        self.ledger.ended(self.agenda.now_ns, bound_ns + self.scenario.settle_ns, self.venue.exchange)
 
     def say(self, text: str) -> None:
         """One line for the timeline."""
@@ -186,7 +198,9 @@ class World:
         match fact:
             case Ticked():
                 return
-            case OrderPrecommitted() | OrderReported() | OrderNeverSent() | EvidenceSeen() | OrderLost():
+            case OrderPrecommitted() | OrderReported() | OrderNeverSent() | OrderLost() | EvidenceSeen():
+                self.ledger.stored(fact, self.agenda.now_ns)
+            case BreakOpened():
                 self.ledger.stored(fact, self.agenda.now_ns)
             case SlotGranted():
                 self.referee.granted(fact.slot, fact.incarnation, fact.token, self.agenda.now_ns)
@@ -250,7 +264,7 @@ class World:
     def _traders(self) -> Iterator[Trader]:
         """One for each component, when orders are simulated, and the venue that they share."""
         rate = self.scenario.orders_per_minute
-        venue = Venue(self.agenda, self._dice, self.ledger, self.broker.put)
+        venue = self.venue
         self.broker.on_wanted = venue.wanted
         for host in self.sidecars.values() if rate else ():
             yield Trader(
@@ -262,6 +276,12 @@ class World:
                 effect_ns=self.scenario.timing.effect_ns,
                 interval_ns=60 * S // rate,
             )
+
+    def _claimers(self) -> Iterator[Claimer]:
+        """One for each component, when errands are simulated."""
+        rate = self.scenario.errands_per_minute
+        for host in self.sidecars.values() if rate else ():
+            yield Claimer(host, self._dice, self.errands, self.broker.put, 60 * S // rate)
 
     def _start_takes(self) -> int | None:
         """How long a cold standby's start takes this time, also longer than its limit; None: it fails."""

@@ -13,10 +13,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metr
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from sidecar.core.order_figures import VALUES
 from sidecar.messages.orders import Phase
 from sidecar.telemetry.broker_figures import BrokerFigures
 from sidecar.telemetry.connections import CUT_CODES
 from sidecar.telemetry.figure_gauges import FigureGauges
+from sidecar.telemetry.label_gauges import Family, LabelGauges
+from sidecar.telemetry.state_figures import StateFigures
 
 Process = Literal["sidecar", "arbiter", "reconciler", "archive", "venue"]
 DEAD_LETTER_CODES: Final = ("not-json", "unknown-type", "too-large", "wrong-field", "wrong-sender")
@@ -28,6 +31,24 @@ GROUP_FIGURES: Final = {
     "paused": "1 while an operator's pause keeps the group from failing over.",
     "suspected": "Members that are silent for longer than their rhythm explains.",
     "missing": "Members that were never heard, though their first heartbeat is due.",
+    "state_behind": "Members that lag in a slot's state by more than state_lag_max_ms.",
+}
+STANDING: Final = {
+    "orders_in_phase": Family("Orders in memory, by phase; the leader's.", "phase", VALUES["orders_in_phase"]),
+    "breaks_open": Family("Open breaks of orders, by kind; the leader's.", "kind", VALUES["breaks_open"]),
+    "differences_open": Family(
+        "Open differences of what accounts hold; the leader's.", "holds", VALUES["differences_open"]
+    ),
+    "reconciliation_troubles": Family(
+        "Reasons why the venues' word is not heard as it should be; the leader's.",
+        "kind",
+        VALUES["reconciliation_troubles"],
+    ),
+    "integrity_findings": Family(
+        "Findings that cannot be, by whether an operator resolved them; the leader's.",
+        "resolved",
+        VALUES["integrity_findings"],
+    ),
 }
 OTHER: Final = "other"
 _LAG_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -113,6 +134,7 @@ class SidecarMetrics(Metrics):
         )
         self.health_status = Gauge("sidecar_health_status", "0 HEALTHY, 1 DEGRADED, 2 CRITICAL.", registry=registry)
         self.figures = FigureGauges(registry)
+        self.states = StateFigures(registry)
         self.orders = BoundedCounter(
             "sidecar_orders", "Orders of our component, by the phase they entered.", "phase", Phase, registry
         )
@@ -142,6 +164,7 @@ class ArbiterMetrics(Metrics):
         self.journal_read = Counter("sidecar_journal_read", "Records we read back and folded.", registry=registry)
         self.journal_void = Counter("sidecar_journal_void", "Records of a deposed term, skipped.", registry=registry)
         self.groups = GroupGauges(GROUP_FIGURES, groups, registry)
+        self.standing = LabelGauges(STANDING, registry)
         self.correlated_silence = Gauge(
             "sidecar_correlated_silence", "Sidecars that fell silent together and still are.", registry=registry
         )

@@ -1,7 +1,8 @@
 """Many processes that want to do one thing: forked at once, each with a client of its own, for test_once_race.py.
 
-Usage: python once_racers.py SOCKET COUNT KEY LEDGER [crash]. Each run that really happens is a line in LEDGER; each
-process prints how it ended. With `crash` whoever may run it is killed in the middle.
+Usage: python once_racers.py SOCKET COUNT KEY LEDGER [crash|hold]. Each run that really happens is a line in LEDGER, and
+each process prints how it ended. With `crash` whoever may run it is killed in the middle; with `hold` it waits there
+until somebody writes to the pipe LEDGER.go.
 """
 
 import os
@@ -16,16 +17,19 @@ from sidecar.client.once_effect import OnceUnknown
 WAIT_S = 20.0
 
 
-def race(socket: str, key: str, ledger: Path, *, crash: bool) -> str:
+def race(socket: str, key: str, ledger: Path, middle: str) -> str:
     """One process's part; says what came of it."""
     with SidecarSyncClient(socket, timeout_s=WAIT_S) as client:
         try:
-            with once_sync(key, "place", client=client, wait_s=WAIT_S, limit_s=0.5 if crash else WAIT_S) as effect:
+            limit_s = 0.5 if middle == "crash" else WAIT_S
+            with once_sync(key, "place", client=client, wait_s=WAIT_S, limit_s=limit_s) as effect:
                 if effect.due:
                     with ledger.open("a") as lines:
                         lines.write(f"{os.getpid()}\n")
-                    if crash:
+                    if middle == "crash":
                         os.kill(os.getpid(), signal.SIGKILL)
+                    if middle == "hold":
+                        ledger.with_suffix(".go").read_text()
                     effect.done(f"run by {os.getpid()}")
         except OnceUnknown:
             return "UNKNOWN"
@@ -34,13 +38,13 @@ def race(socket: str, key: str, ledger: Path, *, crash: bool) -> str:
 
 def main() -> None:
     """Fork them all, then let them loose together."""
-    socket, count, key, ledger, *crash = sys.argv[1:]
+    socket, count, key, ledger, *middle = sys.argv[1:]
     waiting, go = os.pipe()
     for _ in range(int(count)):
         if os.fork() == 0:
             os.close(go)
             os.read(waiting, 1)  # Ends when the last writer, the parent, has closed it.
-            told = race(socket, key, Path(ledger), crash=bool(crash))
+            told = race(socket, key, Path(ledger), "".join(middle))
             os.write(1, f"{told}\n".encode())
             os._exit(0)
     os.close(go)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from sidecar_world import ISSUER, PATIENCE_S, PeerArbiter, world
 from sidecar.client import MeasureAsked, Session, SessionLost, SidecarProblem, SidecarSyncClient
 from sidecar.client.measures import do_measures
 from sidecar.messages.control import HaltAccepted
-from sidecar.messages.local import LocalStatus
+from sidecar.messages.local import LocalStatus, OrderRequest
 from sidecar.messages.measures import MEASURES, Measure, MeasureOutcome, MeasuresReport
 
 QUICK: dict[str, Any] = {"retry_ms": 10, **{each: {"limit_ms": 2_000} for each in MEASURES}}
@@ -93,6 +94,29 @@ async def test_handlers_do_it() -> None:
         assert "OSError: the disk is full" in outcome(failed, "persist").text
         assert outcome(failed, "cancel").state == "done"
         doing.cancel()
+
+
+async def test_kill_then_exception() -> None:
+    """A component whose cancelling raises has no open gate before, meanwhile or after, and its orders are denied."""
+    open_meanwhile: list[bool] = []
+
+    async with world() as here, here.sidecar(measures=QUICK) as client, client.session() as session:
+        await session.until_open(PATIENCE_S)
+
+        async def cancel(line: MeasureAsked) -> list[str]:
+            open_meanwhile.append(session.gate.check())
+            raise ZeroDivisionError("a bug")
+
+        doing = asyncio.create_task(do_measures(client, session, {"cancel": cancel}))
+        here.arbiter.halt("group:execution", measures=("cancel",))
+        failed = await here.arbiter.saw(
+            MeasuresReport, lambda each: "ZeroDivisionError" in outcome(each, "cancel").text
+        )
+        fields: dict[str, Any] = {"account": "ACC", "venue": "SIM", "symbol": "ACME", "side": "BUY", "qty": Decimal(1)}
+        answer = await client.precommit(OrderRequest(cl_ord_id="o-1", **fields))
+        doing.cancel()
+        assert (failed.completed, set(open_meanwhile), session.gate.check()) == (False, {False}, False)
+        assert getattr(answer, "code", "") == "HALTED"
 
 
 async def test_sync_client() -> None:

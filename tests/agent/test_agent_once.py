@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from typing import get_args
 
 import pytest
 from sidecar_world import PATIENCE_S, World, world
@@ -22,7 +23,7 @@ from sidecar.client.once_effect import (
     Resolution,
 )
 from sidecar.messages.local import OncePush, OnceRequest
-from sidecar.messages.once import OnceAnswer, OnceClaim, OnceReport, OnceVerdict
+from sidecar.messages.once import OnceAnswer, OnceClaim, OnceKind, OnceReport, OnceVerdict
 
 
 @contextlib.asynccontextmanager
@@ -172,6 +173,92 @@ async def test_the_blocking_form() -> None:
     async with trading() as (here, _):
         assert await asyncio.to_thread(blocking, here.socket) == ["V-1", "V-1", "V-9"]
     assert sent == ["good", "bad"]
+
+
+class Gateway:
+    """Code that knows nothing of execute-once."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    async def place(self, key: str, *, qty: int = 1) -> str:
+        """Send an order."""
+        self.sent.append(key)
+        return f"{key} x {qty}"
+
+    async def __call__(self, key: str) -> str:
+        """The same."""
+        return await self.place(key)
+
+
+async def test_code_that_stays_as_it_is() -> None:
+    """Methods, bound or not, and objects that are called run once; other arguments under their key are refused."""
+    async with trading() as (_, client):
+        gateway = Gateway()
+        bound = executed_once("place", lambda key, **_: key, client=client)(gateway.place)
+        assert [await bound("k-1", qty=2), await bound("k-1", qty=2)] == ["k-1 x 2"] * 2
+
+        class Once(Gateway):
+            place = executed_once(
+                "amend", lambda self, key, **_: key, fingerprint=lambda self, key, qty=1: str(qty), client=client
+            )(Gateway.place)
+
+        placing = Once()
+        assert [await placing.place("k-1"), await placing.place("k-1", qty=1)] == ["k-1 x 1"] * 2
+        with pytest.raises(OnceRefused, match="other arguments"):
+            await placing.place("k-1", qty=2)
+        called = executed_once("cancel", lambda key: key, client=client)(gateway)
+        assert [await called("k-1"), await called("k-1")] == ["k-1 x 1"] * 2
+    assert (gateway.sent, placing.sent) == (["k-1", "k-1"], ["k-1"])
+
+
+async def test_what_has_no_one_result_is_refused() -> None:
+    """A generator cannot be wrapped, and a plain function that returns a coroutine has done nothing and says so."""
+
+    def several() -> Iterator[int]:
+        yield 1
+
+    async def many() -> AsyncIterator[int]:
+        yield 1
+
+    for each in (several, many, "nothing"):
+        with pytest.raises(TypeError, match="no function that is called once"):
+            executed_once("place", lambda: "k")(each)  # type: ignore[arg-type]  # On purpose.
+    gateway = Gateway()
+
+    def blocking(socket: str) -> None:
+        with SidecarSyncClient(socket, timeout_s=PATIENCE_S) as sync:
+            hidden = executed_once("place", lambda key: key, client=sync)(lambda key: gateway.place(key))
+            with pytest.raises(TypeError, match="async def"):
+                hidden("k-1")
+
+    async with trading() as (here, client):
+        await asyncio.to_thread(blocking, here.socket)
+        async with once("k-1", "place", client=client) as effect:
+            assert effect.due
+    assert gateway.sent == []
+
+
+async def test_what_was_said_to_be_done_is_done_whatever_follows() -> None:
+    """An exception after `done()` frees nothing, also when it is of a type that says that nothing happened."""
+    async with trading() as (_, client):
+        with pytest.raises(ConnectionRefusedError):
+            async with once("k-1", "cancel", client=client, nothing_done=(ConnectionRefusedError,)) as effect:
+                effect.done()
+                raise ConnectionRefusedError
+        async with once("k-1", "cancel", client=client) as effect:
+            assert (effect.due, effect.result) == (False, None)
+
+
+async def test_there_are_five_kinds() -> None:
+    """A kind that there is not is refused by its name, and nothing is run."""
+    async with trading() as (_, client):
+        with pytest.raises(SidecarProblem, match=r"WRONG_FIELD.*launch"):
+            async with once("k-1", "launch", client=client):  # type: ignore[arg-type]  # On purpose.
+                pass
+        for kind in get_args(OnceKind):
+            async with once("k-1", kind, client=client) as effect:
+                assert effect.due
 
 
 async def test_without_an_answer_nothing_may_run() -> None:

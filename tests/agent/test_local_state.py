@@ -6,18 +6,26 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sidecar_world import PATIENCE_S, World, world
+from sidecar_world import PATIENCE_S, SLOT, World, world
 
-from sidecar.agent.state_keep import FILE_NAME, StaleVersion, StateKeep
+from sidecar.agent.state_keep import StaleVersion, StateKeep
 from sidecar.client import SidecarClient, SidecarProblem, SidecarSyncClient
 from sidecar.messages.base import Token
 
 TOKEN = Token(1, 1)
+FILE = "state-execution%2F0.bin"
 
 
 async def keep(states: StateKeep, body: bytes, version: int) -> None:
     """Hand it over."""
-    await states.keep(body, version, TOKEN, "i-1", 5)
+    await states.hand_over(SLOT, body, version, TOKEN, "i-1", 5)
+
+
+async def kept_by(states: StateKeep) -> bytes:
+    """What is read back."""
+    found = await states.read(SLOT)
+    assert found is not None
+    return found.body
 
 
 async def test_the_next_run_finds_the_state() -> None:
@@ -112,7 +120,7 @@ async def test_versions_only_grow(tmp_path: Path) -> None:
         with pytest.raises(StaleVersion):
             await keep(states, body, version)
     await keep(states, b"two", 2)
-    again = StateKeep(tmp_path, "exec-a").latest
+    again = await StateKeep(tmp_path, "exec-a").read(SLOT)
     assert again is not None
     assert (again.body, again.kept.version, again.kept.token) == (b"two", 2, TOKEN)
 
@@ -121,23 +129,33 @@ async def test_disk_refuses(tmp_path: Path) -> None:
     """A state that cannot be written is not kept, and the one before it stays, there and on disk."""
     states = StateKeep(tmp_path, "exec-a")
     await keep(states, b"one", 1)
-    (tmp_path / "state.new").mkdir()
+    (tmp_path / FILE).with_suffix(".new").mkdir()
     with pytest.raises(OSError, match="directory"):
         await keep(states, b"two", 2)
-    assert states.latest is not None and states.latest.body == b"one"
-    again = StateKeep(tmp_path, "exec-a").latest
-    assert again is not None and again.body == b"one"
+    assert await kept_by(states) == await kept_by(StateKeep(tmp_path, "exec-a")) == b"one"
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b"{}\n", b"\xff\xfe\n", b"cut"])
 async def test_damaged_state_is_never_handed_on(tmp_path: Path, damage: bytes) -> None:
     """A file that is not as it was written is put aside and said, and the next state is kept."""
-    states, path = StateKeep(tmp_path, "exec-a"), tmp_path / FILE_NAME
+    states, path = StateKeep(tmp_path, "exec-a"), tmp_path / FILE
     await keep(states, b"one", 1)
     path.write_bytes(damage if damage != b"cut" else path.read_bytes()[:-1])
     damaged = StateKeep(tmp_path, "exec-a")
-    assert damaged.latest is None
+    assert await damaged.read(SLOT) is None
     assert "put aside" in damaged.trouble
     assert not path.exists()
     await keep(damaged, b"new", 1)
-    assert damaged.latest is not None
+    assert await kept_by(damaged) == b"new"
+
+
+async def test_a_state_of_an_earlier_version_is_found(tmp_path: Path) -> None:
+    """A state that was kept without a slot is every slot's until one of its own is handed over, and bounds versions."""
+    await StateKeep(tmp_path, "exec-a").hand_over("", b"old", 5, TOKEN, "i-1", 5)
+    assert (tmp_path / "state.bin").exists()
+    states = StateKeep(tmp_path, "exec-a")
+    assert await kept_by(states) == b"old"
+    with pytest.raises(StaleVersion):
+        await keep(states, b"new", 5)
+    await keep(states, b"new", 6)
+    assert await kept_by(StateKeep(tmp_path, "exec-a")) == b"new"

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from decimal import Decimal
 
+import msgspec
 import pytest
 from arbiter_worlds import attached, intent, world
 
@@ -10,8 +11,10 @@ from sidecar.arbiter.process import UNREADABLE_JOURNAL
 from sidecar.broker.interface import Broker
 from sidecar.broker.topology import JOURNAL_STREAM, ORDERS
 from sidecar.core.sidecar import Publish
+from sidecar.messages.codec import encode
 from sidecar.messages.control import CommandResult, ControlState, Halt, ResumeRequest, StatusRequest, TradingState
-from sidecar.messages.events import SlotMoved, StatusReport, TermBegan
+from sidecar.messages.events import ControlChanged, SlotMoved, StatusReport, TermBegan
+from sidecar.messages.integrity import IntegrityQuery, IntegrityReport
 from sidecar.messages.journal import OrderPrecommitted
 from sidecar.messages.orders import OrderDenied, OrderGranted
 
@@ -170,6 +173,22 @@ async def test_foreign_entry(connect: Connect, body: bytes) -> None:
         await peer.raw("", JOURNAL_STREAM, body, "record.v1", "x")
         arbiters.start("arbiter-1")
         assert (await peer.first(TermBegan)).arbiter == "arbiter-1"
+
+
+async def test_a_double_that_says_something_else(connect: Connect) -> None:
+    """A second entry under the number of a record, unlike the first, halts everything, and the report names it."""
+    async with world(connect) as (peer, arbiters):
+        arbiters.start("arbiter-1")
+        await peer.first(TermBegan)
+        last = (await peer.until(lambda: [each for each in peer.valid() if each.n]))[-1]
+        for each in (last, msgspec.structs.replace(last, at_ns=last.at_ns + 1)):
+            await peer.raw("", JOURNAL_STREAM, encode(each), "record.v1", "x")
+        raised = await peer.first(ControlChanged)
+        assert raised.halt.scopes == ("all",)
+        assert raised.halt.reason.startswith("integrity: the journal has record")
+        await peer.command(IntegrityQuery(request_id="q1", actor="ops"), "integrity")
+        (found,) = (await peer.first(IntegrityReport)).findings
+        assert (found.scope, found.halts, found.resolved) == ("all", (raised.halt.halt_id,), False)
 
 
 async def test_no_answer_into_the_journal(connect: Connect) -> None:

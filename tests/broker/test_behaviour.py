@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from broker_sites import PATIENCE_S, Box, Site, memory_site, rabbit_site, to, unique
@@ -63,6 +65,21 @@ async def test_unroutable_fails(site: Site) -> None:
     await found
     assert await box.holds(1) == ["found"]
     assert (broker.counters.returned, broker.counters.publish_failures) == (1, 1)
+
+
+@pytest.mark.parametrize("name", ["routing_key", "correlation_id", "reply_to", "type", "app_id"])
+async def test_a_name_that_is_too_long_fails_alone(site: Site, name: str) -> None:
+    """What no frame can carry fails by itself, posted or submitted, and the link goes on."""
+    box, queue = Box(), site.queue("quorum")
+    broker = await site.broker(Subscription(queue=queue, on_delivery=box))
+    long: Any = {name: "\u00e9" * 128}
+    bad = replace(to(queue, "bad"), **long)
+    broker.post(bad)
+    with pytest.raises(PublishFailed, match=f"{name} is longer than 255 bytes"):
+        await broker.submit(bad)
+    await broker.publish(to(queue, "good", correlation_id="\u00e9" * 127))
+    assert await box.holds(1) == ["good"]
+    assert broker.counters.reconnects == 0
 
 
 async def test_requeue_redelivers_in_order(site: Site) -> None:

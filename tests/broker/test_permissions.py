@@ -20,6 +20,7 @@ from secured import PASSWORD, PATIENCE_S, Secured, document, running, secured_br
 
 from sidecar.agent.process import Agent
 from sidecar.arbiter.process import ArbiterProcess
+from sidecar.broker.finding import Finding
 from sidecar.broker.interface import BrokerAway, Delivery, Outgoing, Subscription
 from sidecar.broker.management import Survey, survey
 from sidecar.broker.rabbit import RabbitBroker
@@ -31,10 +32,15 @@ from sidecar.broker.topology import (
     EVENTS,
     HEALTH,
     ORDERS,
+    STATE,
     control_queue,
     issuer_queue,
     reply_queue,
+    state_asking_key,
+    state_key,
+    state_to_key,
 )
+from sidecar.broker.users import User
 from sidecar.client import OrderGranted, OrderRequest, SidecarClient
 from sidecar.client.operator import Operator
 from sidecar.gate.reader import GateReader
@@ -128,6 +134,12 @@ FORBIDDEN: dict[str, Deed] = {
     "overhear events": binds(EVENTS, "#"),
     "overhear heartbeats": binds(HEALTH, "heartbeat.#"),
     "overhear an operator": binds(ANSWERS, issuer_queue("alice", "0f").name),
+    "another's state": publishes(STATE, state_key("execution", "exec-b")),
+    "state into another group": publishes(STATE, state_key("risk", "exec-a")),
+    "words on state to another group": publishes(STATE, state_to_key("risk", "exec-b")),
+    "overhear another group's states": binds(STATE, state_key("risk", "*")),
+    "overhear all states": binds(STATE, "#"),
+    "overhear words on state": binds(STATE, state_to_key("execution", "exec-b")),
     "delete the journal": deletes("sidecar.journal"),
     "into the journal as dead letters": declares(
         reply_queue("exec-a", "0e").name,
@@ -141,6 +153,11 @@ NEEDED: dict[str, Deed] = {
     "own order": publishes(ORDERS, "intent.exec-a"),
     "acknowledge to an operator": publishes(ANSWERS, issuer_queue("alice", "0f").name),
     "own queue of halts": binds(CONTROL, ""),
+    "own state": publishes(STATE, state_key("execution", "exec-a")),
+    "ask for its group's states": publishes(STATE, state_asking_key("execution", "exec-a")),
+    "acknowledge a state": publishes(STATE, state_to_key("execution", "exec-b")),
+    "its group's states": binds(STATE, state_key("execution", "*")),
+    "one member's states": binds(STATE, state_key("execution", "exec-b")),
 }
 
 
@@ -163,6 +180,14 @@ async def test_a_component_may(secured: Secured, what: str) -> None:
     """The same component may do what it is for."""
     async with await connected(secured, "exec-a") as connection, asyncio.timeout(PATIENCE_S):
         await NEEDED[what](await connection.channel())
+
+
+async def test_an_operator_may_read_the_journal(secured: Secured) -> None:
+    """An operator may read the journal, for the whole story of an order, and not write it."""
+    async with await connected(secured, "alice") as connection, asyncio.timeout(PATIENCE_S):
+        await reads("sidecar.journal")(await connection.channel())
+        with pytest.raises(aiormq.ChannelAccessRefused):
+            await publishes("", "sidecar.journal")(await connection.channel())
 
 
 async def test_a_name_is_not_chosen(secured: Secured) -> None:
@@ -203,8 +228,12 @@ async def test_the_doctor_agrees(secured: Secured) -> None:
     for each in secured.users:
         seen = await survey([secured.managed.management_url], vhost="/", user=each.user, timeout_s=PATIENCE_S)
         assert isinstance(seen, Survey)
-        found = [(finding.level, finding.text) for finding in judge_rights(seen, each.user, each.role, each.name)]
+        found = [(finding.level, finding.text) for finding in _judged(seen, each)]
         assert found == [("ok", "may do what it needs")], each
+
+
+def _judged(seen: Survey, user: User) -> list[Finding]:
+    return judge_rights(seen, user.user, user.role, user.name, user.group)
 
 
 async def test_a_wrong_password_leaves_the_gate_closed(secured: Secured, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from typer.testing import CliRunner, Result
 
 from sidecar import __version__
 from sidecar.broker.interface import BrokerAway, TopologyConflict
-from sidecar.broker.users import password_hash
+from sidecar.broker.topology import STATE
+from sidecar.broker.users import allows, password_hash
 from sidecar.cli.errors import ExitCode, code_of, sentence_of
 from sidecar.cli.main import build_app
 from sidecar.cli.process import run_process, run_to_end
@@ -164,7 +165,8 @@ def test_export_makes_a_user_for_each(tmp_path: Path) -> None:
     passwords = tmp_path / "passwords"
     passwords.mkdir()
     (passwords / "sue").write_text("hunter2\n")
-    result = users_of_export(tmp_path, "--passwords", passwords, "--component", "exec-z", reconcilers=["rec"])
+    also = ("--component", "exec-z:late")
+    result = users_of_export(tmp_path, "--passwords", passwords, *also, reconcilers=["rec"])
     assert result.exit_code == ExitCode.OK
     text = (tmp_path / "topology" / "users.json").read_text()
     made = json.loads(text)
@@ -174,6 +176,9 @@ def test_export_makes_a_user_for_each(tmp_path: Path) -> None:
     assert {name for name, each in hashes.items() if each} == {"sue"}
     assert {each["user"] for each in made["permissions"]} == set(hashes)
     assert {each["vhost"] for each in made["topic_permissions"]} == {"prod"}
+    states = {each["user"]: each["read"] for each in made["topic_permissions"] if each["exchange"] == STATE}
+    assert allows(states["exec-z"], "state.late.exec-y")
+    assert not allows(states["exec-z"], "state.execution.exec-a")
     assert "hunter2" not in text + result.output
 
 

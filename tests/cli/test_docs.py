@@ -106,6 +106,21 @@ def test_guarantees_name_real_tests() -> None:
             assert re.search(rf"def {function}\(", (ROOT / file).read_text()), f"{file}::{function}"
 
 
+def test_the_cases_that_broke_others_are_tested() -> None:
+    """docs/orders.md names tests that exist for each of the twenty-four cases."""
+    page = (ROOT / "docs" / "orders.md").read_text()
+    section = page.split("## The cases that broke others")[1].split("\n## ")[0]
+    files = dict(re.findall(r"`(edge|wire)` is\s+`(tests/\S+\.py)`", section))
+    rows = [line for line in section.splitlines() if line.startswith("| ") and "::" in line]
+    assert len(rows) == 24
+    for row in rows:
+        named = re.findall(r"`(\S+?)::(test_\w+)`", row)
+        assert len(named) >= 2, row
+        for file, function in named:
+            path = ROOT / files.get(file, file)
+            assert re.search(rf"def {function}\(", path.read_text()), f"{path}::{function}"
+
+
 def test_lease_numbers() -> None:
     """The numbers of docs/leases.md are those of the default timing."""
     page = (ROOT / "docs" / "leases.md").read_text()

@@ -36,10 +36,15 @@ async def test_status(config: Path) -> None:
     async with arbiter(config):
         compared = await sidecar_command("compare", "--json", "-c", config)
         unbroken = await sidecar_command("break", "resolve", "order-1", *WHY, "--json", "-c", config)
+        sound = await sidecar_command("integrity", "list", "--json", "-c", config)
+        unfound = await sidecar_command("integrity", "resolve", "9f2c41d07a", *WHY, "--json", "-c", config)
         as_json = await sidecar_command("status", "--json", "-c", config)
         in_words = await sidecar_command("status", "-c", config)
     assert (unbroken.code, unbroken.json[0]["ok"]) == (ExitCode.NO, False)
     assert "no break of ClOrdID 'order-1' is open" in unbroken.json[0]["text"]
+    assert (sound.code, sound.json["findings"]) == (ExitCode.OK, [])
+    assert (unfound.code, unfound.json[0]["ok"]) == (ExitCode.NO, False)
+    assert "nothing is found under '9f2c41d07a'" in unfound.json[0]["text"]
     assert compared.code == ExitCode.OK
     assert [(each["arbiter"], len(each["digest"])) for each in compared.json] == [("arbiter-1", 32)]
     assert as_json.code == ExitCode.OK

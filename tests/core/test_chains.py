@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
-from desks import Desk, intent
+from desks import Desk, intent, serving
 from order_desks import breaks, committed, order, position, resting, told, trade, wanted
 
 from sidecar.core.orders import open_orders
@@ -31,6 +31,22 @@ def test_cancel_replace_race() -> None:
     assert breaks(desk) == ["STILL_OPEN"]
     desk.queue(trade(cum="100", qty="100"))
     assert position(desk) == 100
+
+
+def test_cancel_replace_race_of_an_order_that_nobody_has_heard_of() -> None:
+    """An order that was replaced before the venue named it is asked about, and followed when it turns out another."""
+    desk = serving()
+    desk.queue(intent("o1"))
+    desk.queue(OrderUnknown(component="exec-a", cl_ord_id="o1", reason="the link went down"))
+    replacing(desk, "r1", "o1")
+    desk.sent.clear()
+    desk.queue(told("r1", "NEW", order_id="V2"))
+    assert wanted(desk) == ["o1"]
+    for _ in range(3):
+        desk.queue(Evidence(reconciler="r", source="query", report=told("o1", "NEW").report))
+        desk.tick(10_100)
+    assert [each.intent.cl_ord_id for each in open_orders(desk.core.state.book)] == ["o1", "r1"]
+    assert breaks(desk) == ["STILL_OPEN"]
 
 
 def test_cancel_replace_race_that_ends_well() -> None:

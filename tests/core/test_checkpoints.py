@@ -232,3 +232,16 @@ def answer(desk: Desk, user: str) -> CommandResult:
     """What this broker user is answered."""
     desk.queue(CompareRequest(request_id="c", actor=user), user=user)
     return desk.replies(CommandResult)[-1]
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_snapshot_to_begin_with_is_held_to_the_journal(same: bool) -> None:
+    """An arbiter that stands on a snapshot ends when the journal says another digest of that very state."""
+    desk = Desk(snapshots=RULE)
+    ours = until_taken(desk)
+    desk.do(desk.core.on_digest(ours, ours.state.digest(), desk.now))
+    late = Desk(journal=[], name="arbiter-2", lead=False, snapshots=RULE)
+    late.core.restore(ours, ours.state.digest() if same else "another", desk.now)
+    late.journal, late.read_to, late.now_ns = desk.journal, ours.offset + 1, desk.now_ns
+    late.read_back()
+    assert (late.core.checkpoints.differs == "") is same

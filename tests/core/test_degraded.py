@@ -1,5 +1,7 @@
 """Degraded groups: each row of the table in core/degraded.py, and what the verifier makes of it."""
 
+from decimal import Decimal
+
 import pytest
 from desks import Desk, fold, halt, intent
 
@@ -8,6 +10,7 @@ from sidecar.messages.base import SlotToken, Token
 from sidecar.messages.control import Halt, StatusRequest, TradingState
 from sidecar.messages.events import StatusReport
 from sidecar.messages.journal import SlotDraining
+from sidecar.messages.limits import LimitSet
 from sidecar.messages.orders import OrderDenied, OrderGranted, OrderIntent
 
 
@@ -98,6 +101,23 @@ def test_a_degraded_group_adds_no_risk(order: OrderIntent, passes: bool) -> None
         (denied,) = led.replies(OrderDenied)
         assert denied.code == "REDUCING"
         assert "execution is degraded" in denied.text
+
+
+def test_the_tighter_limits_hold_while_any_group_is_degraded() -> None:
+    """A group that falls below its minimum tightens the limits of all from the next order on, until it is back."""
+    plans = tuple(
+        plan_group(name, Mode.ACTIVE_PASSIVE, (member,), policy=Policy(min_active=1))
+        for name, member in (("execution", "exec-a"), ("risk", "risk-a"))
+    )
+    limits = {"all": (LimitSet(qty_max=Decimal(1_000)), LimitSet(qty_max=Decimal(99)))}
+    led = Desk(plans, limits=limits)
+    led.live(1_500, "exec-a")
+    led.queue(intent())
+    led.live(500, "exec-a", "risk-a")
+    led.queue(intent("o2"))
+    (denied,) = led.replies(OrderDenied)
+    assert (denied.code, denied.scope, denied.asked, denied.limit) == ("LIMIT_QTY", "all", Decimal(100), Decimal(99))
+    assert [each.cl_ord_id for each in led.replies(OrderGranted)] == ["o2"]
 
 
 def test_other_groups_are_not_concerned() -> None:

@@ -1,6 +1,7 @@
 """The cases that broke others, one test each, over the core. Those that cross processes are also in tests/demo."""
 
 from decimal import Decimal
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -93,6 +94,22 @@ def test_fill_correction_and_bust(late: bool) -> None:
     assert (order(desk).cum_qty, order(desk).fills.trades, position(desk)) == (30, 30, 30)
     desk.queue(evidence(cum="60", status="PARTIALLY_FILLED", exec_id="s1", exec_type="ORDER_STATUS"))
     assert (order(desk).cum_qty, position(desk)) == (30, 30)
+    assert breaks(desk) == []
+
+
+@pytest.mark.parametrize("arrival", list(permutations(range(4))))
+def test_a_correction_of_a_correction(arrival: tuple[int, ...]) -> None:
+    """A correction may name a correction that has not arrived yet: in the end each stands or falls all the same."""
+    desk = resting("o1")
+    course = [
+        trade(qty="40", cum="40", exec_id="f1"),
+        trade(qty="30", cum="30", exec_id="f2", exec_type="TRADE_CORRECT", exec_ref_id="f1"),
+        trade(qty="35", cum="35", exec_id="f3", exec_type="TRADE_CORRECT", exec_ref_id="f2"),
+        trade(qty="20", cum="55", exec_id="f4"),
+    ]
+    for each in arrival:
+        desk.queue(course[each])
+    assert (order(desk).cum_qty, order(desk).fills.trades, position(desk)) == (55, 55, 55)
     assert breaks(desk) == []
 
 

@@ -12,9 +12,10 @@ from sidecar.core.groups import Mode, plan_group
 from sidecar.core.limit_desk import SCOPES_MAX
 from sidecar.core.timing import MS
 from sidecar.messages.control import CommandResult
-from sidecar.messages.journal import LimitsSet
+from sidecar.messages.journal import LimitsSet, StatementAdopted
 from sidecar.messages.limits import LimitsChanged, LimitSet, LimitsQuery, LimitsReport, LimitsRequest
 from sidecar.messages.orders import OrderDenied, OrderGranted
+from sidecar.messages.reconcile import StatementLine
 
 BOTH = (plan_group("execution", Mode.ACTIVE_ACTIVE, ("exec-a", "exec-b"), partitions=("0", "1")),)
 
@@ -386,3 +387,59 @@ def test_the_same_fields() -> None:
 def _qty(desk: Desk) -> Any:
     limits = desk.core.state.limits["all"].limits
     return limits.qty_max if limits is not None else None
+
+
+def held_before(desk: Desk, **lines: str) -> None:
+    """The account's statements, as two that agree were adopted."""
+    told = tuple(StatementLine(name=name, qty=Decimal(qty)) for name, qty in lines.items())
+    desk.core.desk.begin(desk.now)
+    desk.core.desk.emit(StatementAdopted(venue="SIM", account="ACC", lines=told))
+    desk.do(desk.core.desk.finish())
+
+
+def test_what_was_held_before_counts_as_position() -> None:
+    """Limits look at what the account really holds: what it held before the first fill here, and the fills since."""
+    desk = limited("account:ACC", position_max=Decimal(150))
+    held_before(desk, XYZ="100")
+    desk.queue(intent("o1", qty=Decimal(60)))
+    assert codes(desk) == ["LIMIT_POSITION"]
+    assert numbers(desk)[1:] == (160, 150, 100)
+    fill(desk, "o2", "40")
+    desk.queue(intent("o3", qty=Decimal(20)))
+    assert numbers(desk)[1:] == (160, 150, 140)
+    assert fold(desk.journal).book.exposure.position("SIM", "ACC", "XYZ") == 140
+
+
+def test_what_was_held_before_can_be_sold() -> None:
+    """An order that only shrinks what was held before is let pass by the limits on positions; a larger one is not."""
+    desk = limited("account:ACC", position_max=Decimal(10))
+    held_before(desk, XYZ="100")
+    desk.queue(intent("o1", side="SELL", qty=Decimal(90)))
+    assert codes(desk) == []
+    desk.queue(intent("o2", side="SELL", qty=Decimal(21)))
+    assert codes(desk) == ["LIMIT_POSITION"]
+
+
+def test_what_was_held_before_counts_as_exposure() -> None:
+    """Symbols that were held before are in the account's exposure, at the price of their last fill or the given one."""
+    desk = limited("account:ACC", exposure_max=Decimal(2_000), reference_price=Decimal(10))
+    held_before(desk, OLD="150")
+    desk.queue(intent("o1", qty=Decimal(50)))
+    assert codes(desk) == []
+    desk.queue(intent("o2", qty=Decimal(1)))
+    assert codes(desk) == ["LIMIT_EXPOSURE"]
+    assert numbers(desk)[3] == 2_000
+
+
+def test_the_report_has_what_was_held_before() -> None:
+    """Positions are told whole, with how much of them was held before, also where nothing was traded."""
+    desk = limited("account:ACC", position_max=Decimal(1_000))
+    held_before(desk, XYZ="100", OLD="-7")
+    fill(desk, "o2", "40")
+    desk.queue(LimitsQuery(request_id="q1", actor="dana"), user="anyone")
+    (report,) = desk.replies(LimitsReport)
+    assert [(each.symbol, each.qty, each.before) for each in report.positions] == [
+        ("XYZ", Decimal(140), Decimal(100)),
+        ("OLD", Decimal(-7), Decimal(-7)),
+    ]
+    assert report.limits[0].position == 140

@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 
 from sidecar.core import once_table
 from sidecar.core.once_table import KEPT_NS, STEP_MAX_NS, OnceTable
+from sidecar.core.snapshot import Taken, state_of
+from sidecar.core.tables import pieces_of
 from sidecar.core.timing import MS
 from sidecar.messages.base import SlotToken, Token
+from sidecar.messages.control import Probe
 from sidecar.messages.journal import OnceFinished, Record, Ticked
 from sidecar.messages.once import (
     LIMIT_MAX_NS,
@@ -222,6 +225,22 @@ def test_a_new_leader_knows_and_counts_afresh() -> None:
     assert verdict(heir, claim("exec-a.2")) is OnceVerdict.BUSY
     heir.tick(1_100)
     assert state(heir) is OnceState.UNKNOWN
+
+
+def test_a_result_outlives_its_journal_in_a_snapshot() -> None:
+    """A leader that stands on a snapshot gives the result, knows who runs what, and forgets at the same time."""
+    desk = desk_after(claim(), claim(key="running"), told("DONE"))
+    restored = state_of(pieces_of(fold(desk.journal)))
+    assert restored.once.clock_ns == desk.core.state.once.clock_ns
+    heir, offset = Desk(name="arbiter-2", journal=[], lead=False), len(desk.journal) - 1
+    heir.core.restore(Taken(restored, desk.core.chronicle.times(desk.now), offset, 0, True), "digest", heir.now)
+    heir.journal, heir.read_to = desk.journal, offset + 1
+    heir.queue(Probe(arbiter=""))
+    assert verdict(heir, claim("exec-b.1", component="exec-b")) is OnceVerdict.DONE
+    assert heir.replies(OnceAnswer)[-1].result == '"V-1"'
+    assert verdict(heir, claim("exec-b.2", component="exec-b", key="running")) is OnceVerdict.BUSY
+    heir.tick(1_100)
+    assert verdict(heir, claim("exec-b.3", component="exec-b", key="running")) is OnceVerdict.UNKNOWN
 
 
 def test_a_deposed_leader_answers_nothing() -> None:

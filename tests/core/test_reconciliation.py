@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from desks import Desk, evidence, fold, intent, serving
 
@@ -13,6 +14,7 @@ from sidecar.messages.control import CommandResult
 from sidecar.messages.orders import EvidenceWanted, OrderCommitted
 from sidecar.messages.reconcile import (
     DifferenceChanged,
+    Market,
     OpenOrdersSeen,
     ReconcilerAlive,
     ReconciliationChanged,
@@ -123,7 +125,7 @@ def test_closed_by_evidence() -> None:
 def resolve(**fields: Any) -> ResolveDifference:
     """An operator's word on XYZ."""
     values: dict[str, Any] = {"name": "XYZ", "reason": "transferred by hand", "actor": "dana"}
-    return ResolveDifference(request_id="r1", venue="SIM", account="ACC", holds="positions", **{**values, **fields})
+    return ResolveDifference(request_id="r1", venue="SIM", account="ACC", **{"holds": "positions", **values, **fields})
 
 
 def test_closed_by_an_operator_with_a_reason() -> None:
@@ -160,6 +162,21 @@ def test_balances_are_compared_with_themselves() -> None:
     assert changes(desk) == [("OPENED", "USD", Decimal("399.5"), Decimal(100))]
     tell(desk, statement("balances", USD="399.5"))
     assert changes(desk)[-1][0] == "CLOSED"
+
+
+def test_balances_are_held_to_fills_where_a_tolerance_is_configured() -> None:
+    """With a tolerance and known currencies a balance that is off together with a fill is a difference, told only."""
+    desk = leading(ReconcileRule(tolerance=Decimal("0.5"), halts=True))
+    markets = (Market("XYZ", "USD"),)
+    told = [msgspec.structs.replace(statement("balances", USD=qty), markets=markets) for qty in ("1000", "395")]
+    tell(desk, told[0])
+    desk.queue(evidence(cum="100", status="FILLED", exec_id="x2", last_qty=Decimal(60), last_px=Decimal(10)))
+    tell(desk, told[1])
+    assert changes(desk) == [("OPENED", "USD", Decimal(400), Decimal(395))]
+    assert desk.core.state.halts == {}
+    desk.queue(resolve(name="USD", holds="balances"), user="operator")
+    tell(desk, told[1])
+    assert [each[0] for each in changes(desk)] == ["OPENED", "CLOSED"]
 
 
 def test_a_statement_that_cannot_be_compared_changes_nothing() -> None:

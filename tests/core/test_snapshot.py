@@ -22,7 +22,7 @@ from sidecar.messages.codec import encode
 from sidecar.messages.journal import Record
 
 FOLDS = State | OrderBook | History | OnceTable | Exposure
-DERIVED = ("working", "owners")
+DERIVED = ("working", "owners", "before")
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +98,7 @@ def test_what_follows_from_the_orders_is_made_again(seed: int) -> None:
     folded = fold(journal(seed, length=1_500))
     restored = state_of(pieces_of(folded))
     assert vars(restored.book.working) == vars(folded.book.working)
+    assert restored.book.exposure.before == folded.book.exposure.before
     for book in (folded.book, restored.book):
         assert book.owners
         assert all(book.owner(*name) is book.orders[owner] for name, owner in book.owners.items())

@@ -77,6 +77,12 @@ def run(quirk: Quirk) -> tuple[Book, list[Told]]:
         ("KEEP", [("o1", "NEW", 0)], [("NEW", 0)]),
         ("FILL_AFTER_CANCEL", [("o1", "NEW", 0)], [("NEW", 0)]),
         ("TWO_ORDERS", [("o1", "NEW", 0)], [("NEW", 0)]),
+        (
+            "INFERRED",
+            [("o1", "NEW", 0), ("o1", "TRADE", 5)],
+            [("NEW", 0), ("ORDER_STATUS", 5), ("TRADE", 5)],
+        ),
+        ("ONE_TRADE_ID", [("o1", "NEW", 0), ("o1", "TRADE", 10)], [("NEW", 0), ("TRADE", 10)]),
     ],
 )
 def test_each_quirk(quirk: Quirk, copied: list[tuple[str, str, int]], known: list[tuple[str, int]]) -> None:

@@ -24,7 +24,7 @@ def promtool() -> list[str]:
 
 @pytest.mark.parametrize("check", [("check", "rules", "rules.yml"), ("test", "rules", "rules_test.yml")], ids=" ".join)
 def test_prometheus_accepts_and_fires_the_alerts(check: tuple[str, ...]) -> None:
-    """Every rule is well formed, and the alerts about groups fire after their time and not before."""
+    """Every rule is well formed, and the alerts about groups and orders fire after their time and not before."""
     *words, name = check
     done = _run([*promtool(), *words, str(RULES / name)])
     assert done.returncode == 0, done.stdout + done.stderr

@@ -94,11 +94,15 @@ KRAKEN_PAIR = {
 
 
 class Exchange:
-    """What it answers, and what it was asked. `fault` (status, code, text) answers the next private question."""
+    """What it answers, and what it was asked. A fault (status, code, text) answers the next private question.
+
+    An answer has at most `page` trades, the oldest first.
+    """
 
     def __init__(self) -> None:
         self.orders: dict[str, dict[str, Any]] = {"exec-a-17": ORDER}
         self.trades: list[dict[str, Any]] = [TRADE]
+        self.page = 500
         self.faults: deque[tuple[int, int, str]] = deque()
         self.asked: list[tuple[str, dict[str, str]]] = []
 
@@ -142,8 +146,9 @@ class Exchange:
         return next((each for each in self.orders.values() if str(each["orderId"]) == asked["orderId"]), None)
 
     def _trades(self, asked: dict[str, str]) -> list[dict[str, Any]]:
-        wanted = asked.get("orderId")
-        return [each for each in self.trades if wanted is None or str(each["orderId"]) == wanted]
+        wanted, since_ms = asked.get("orderId"), int(asked.get("startTime", 0))
+        found = [each for each in self.trades if wanted is None or str(each["orderId"]) == wanted]
+        return [each for each in found if each["time"] >= since_ms][: self.page if wanted is None else None]
 
     def _account(self, asked: dict[str, str]) -> dict[str, Any]:
         balances = [{"asset": "BTC", "free": "1.10000001", "locked": "0.20"}]

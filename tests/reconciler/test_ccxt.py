@@ -1,5 +1,6 @@
 """The real ccxt against a local server that answers as Binance and Kraken document it."""
 
+import contextlib
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,8 +10,9 @@ from decimal import Decimal
 import pytest
 from ccxt_server import ORDER, TRADE, Exchange, serving
 
+from sidecar.messages.reconcile import Market
 from sidecar.reconciler.adapter import Holding, NoAnswer, Wanted
-from sidecar.reconciler.crypto import MODULE, CcxtMissing, CcxtOptions, CcxtVenue
+from sidecar.reconciler.crypto import MODULE, PAGES_MAX, CcxtMissing, CcxtOptions, CcxtVenue
 
 SYMBOL = "BTC/USDT"
 WANTED = Wanted("exec-a-17", SYMBOL)
@@ -106,8 +108,50 @@ async def test_open_orders_fills_and_balances() -> None:
         exchange.trades.append({**TRADE, "id": 28458, "qty": "0.19999999"})
         assert [each.ord_status for each in await adapter.fills(0)] == ["PARTIALLY_FILLED", "FILLED", "FILLED"]
         assert await adapter.balances() == [Holding("BTC", Decimal("1.30000001"))]
+        assert adapter.markets() == [Market(SYMBOL, "USDT", "BTC")]
         with pytest.raises(NoAnswer):
             await adapter.arm_timer(1_000)
+
+
+async def test_all_pages_of_trades_are_asked_for() -> None:
+    """Fills beyond the first page of the look-back are handed over too, and of too many pages nothing is concluded."""
+    exchange = Exchange()
+    exchange.page = 20
+    exchange.trades = [{**TRADE, "id": n, "orderId": n // 25, "time": 1_000 + n} for n in range(50)]
+    exchange.orders = {f"o-{n}": {**ORDER, "orderId": n, "clientOrderId": f"o-{n}"} for n in range(2)}
+    async with venue(exchange) as adapter:
+        found = await adapter.fills(500)
+        assert [each.cl_ord_id for each in found if each.exec_type == "TRADE"] == ["o-0"] * 25 + ["o-1"] * 25
+        exchange.trades = [{**TRADE, "id": n, "time": 1_000 + n} for n in range(20 * PAGES_MAX)]
+        with pytest.raises(NoAnswer, match="pages of trades"):
+            await adapter.fills(500)
+
+
+@pytest.mark.parametrize("harm", [{"side": None}, {"orderId": None}, {"symbol": None}, {"executedQty": "some"}])
+async def test_an_answer_of_another_form_is_no_answer(harm: dict[str, object]) -> None:
+    """What cannot be read as the exchange's manual says is no answer, and never an error of ours."""
+    exchange = Exchange()
+    exchange.orders = {"exec-a-17": {**ORDER, **harm}}
+    exchange.trades = [{**TRADE, "orderId": None}]
+    async with venue(exchange) as adapter:
+        for ask in (adapter.query(WANTED), adapter.open_orders(), adapter.fills(0)):
+            with contextlib.suppress(NoAnswer):
+                await ask
+
+
+async def test_what_ccxt_gives_in_another_form_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be read as ccxt's own manual says is no answer, whichever question it answers."""
+    async with venue(Exchange()) as adapter:
+
+        async def other(*args: object) -> object:
+            return [{}]
+
+        for name in ("fetch_order", "fetch_open_orders", "fetch_my_trades", "fetch_positions", "fetch_balance"):
+            monkeypatch.setattr(adapter._exchange, name, other)
+        asks = (adapter.query(WANTED), adapter.open_orders(), adapter.fills(0), adapter.positions(), adapter.balances())
+        for ask in asks:
+            with pytest.raises(NoAnswer):
+                await ask
 
 
 async def test_krakens_timer_is_armed_and_disarmed() -> None:

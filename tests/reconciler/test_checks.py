@@ -10,7 +10,7 @@ from sidecar.broker.interface import BrokerAway
 from sidecar.config.venues import ReconcilerSettings, VenueSettings
 from sidecar.messages.base import Message
 from sidecar.messages.orders import Evidence
-from sidecar.messages.reconcile import Statement, StatementLine
+from sidecar.messages.reconcile import Market, Statement, StatementLine
 from sidecar.reconciler.adapter import Holding, NoAnswer, Wanted
 from sidecar.reconciler.checks import Checks
 from sidecar.reconciler.statements import CsvStatements
@@ -79,7 +79,13 @@ def checks_of(
         if news is not None:
             news.set()
 
-    settings = VenueSettings(adapter="csv", account="ACC", directory=str(files), check_interval_s=interval_s)
+    settings = VenueSettings(
+        adapter="csv",
+        account="ACC",
+        directory=str(files),
+        check_interval_s=interval_s,
+        quote_currencies={"ACME": "USD"},
+    )
     return Checks("rec", "BANK", settings, CsvStatements("BANK", "ACC", files), carry)
 
 
@@ -92,6 +98,7 @@ async def test_a_check_hands_over_fills_first(files: Path) -> None:
     positions = told[2]
     assert isinstance(positions, Statement)
     assert positions.lines == (StatementLine("ACME", Decimal(10)), StatementLine("SHORT", Decimal("-3.5")))
+    assert [each.markets for each in told if isinstance(each, Statement)] == [(), (Market("ACME", "USD"),)]
     assert (checks.state().trouble, checks.state("slow").trouble) == ("", "slow")
     assert checks.state().checked_ms_ago is not None
 
@@ -122,6 +129,13 @@ async def test_checks_go_on_by_themselves(files: Path) -> None:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     assert not checks_of(files, [], interval_s=0).due
+
+
+def test_a_timer_where_there_is_none_stops_the_start(files: Path) -> None:
+    """Whoever counts on a timer that the venue does not have is told at the start."""
+    venue = VenueSettings(adapter="csv", account="ACC", directory=str(files), cancel_after_s=60)
+    with pytest.raises(CannotAsk, match=r"venues.BANK.cancel_after_s: this venue has no cancel-all-after timer"):
+        adapters({"BANK": venue}, ReconcilerSettings())
 
 
 def test_a_secret_that_cannot_be_read_names_its_venue(tmp_path: Path) -> None:

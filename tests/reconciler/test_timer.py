@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import signal
+import sys
 
+import pytest
 from venue_peer import WAIT_S, order, running_venue, venue_session
 
 from sidecar.broker.memory import MemoryBroker, MemoryHub
@@ -79,6 +82,41 @@ async def test_left_armed_by_a_forced_stop() -> None:
         await until_cancelled(port, "a-1")
         assert 0 not in adapter.told
         await adapter.close()
+
+
+KEEPER = """
+import asyncio, sys
+from sidecar.reconciler.simulated import SimulatedVenue
+from sidecar.reconciler.timer import TimerKeeper
+
+class Told(SimulatedVenue):
+    async def arm_timer(self, after_ms):
+        await super().arm_timer(after_ms)
+        print(after_ms, flush=True)
+
+asyncio.run(TimerKeeper("SIM", Told(sys.argv[1], 5, account="ACC"), 1).run())
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP])
+async def test_left_armed_by_a_process_that_is_killed_or_hangs(end: signal.Signals) -> None:
+    """A keeper's process that is killed, or stopped in its tracks, leaves the timer armed, and the venue cancels."""
+    async with running_venue(MemoryBroker(MemoryHub(), name="venue"), RESTING) as port:
+        async with venue_session(port) as session:
+            await session.ask(order("a-1"))
+        keeper = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", KEEPER, f"127.0.0.1:{port}", stdout=asyncio.subprocess.PIPE
+        )
+        try:
+            assert keeper.stdout is not None
+            async with asyncio.timeout(WAIT_S):
+                assert await keeper.stdout.readline() == b"1000\n"
+            keeper.send_signal(end)
+            await until_cancelled(port, "a-1")
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                keeper.kill()
+            await keeper.wait()
 
 
 async def test_the_reconciler_keeps_it() -> None:

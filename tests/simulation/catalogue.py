@@ -1,11 +1,13 @@
 """All mutations, of every room's rules."""
 
+from book_mutations import BOOK_MUTATIONS
 from halt_mutations import HALT_MUTATIONS
 from mutations import MUTATIONS
+from once_mutations import ONCE_MUTATIONS
 from order_mutations import ORDER_MUTATIONS
 from snapshot_mutations import SNAPSHOT_MUTATIONS
 
-ALL_MUTATIONS = (*MUTATIONS, *HALT_MUTATIONS, *SNAPSHOT_MUTATIONS, *ORDER_MUTATIONS)
+ALL_MUTATIONS = (*MUTATIONS, *HALT_MUTATIONS, *SNAPSHOT_MUTATIONS, *ORDER_MUTATIONS, *BOOK_MUTATIONS, *ONCE_MUTATIONS)
 """Rules without a mutation that bites here, and where they are held instead.
 
 - "The hash chain is compared" (7.7): there is one journal; that all folds agree is required at each snapshot.

@@ -33,5 +33,7 @@ SCENARIOS = {
     "registered": Scenario(plans=(EXECUTION,), registered=(QUOTES,)),
     "braked": Scenario(plans=(TRIO,), failovers_per_hour_max=2),
     "halted": Scenario(plans=(TRIO, GATEWAYS), halts_per_minute=30, resume_operators=2),
-    "trading": Scenario(plans=(EXECUTION, MAKERS), orders_per_minute=20),
+    "stormy-trading": replace(PAIR, arbiters=3, faults_per_minute=40, loss=0.1, orders_per_minute=40),
+    "errands": Scenario(plans=(EXECUTION, TRIO), errands_per_minute=40),
+    "trading": Scenario(plans=(EXECUTION, MAKERS), orders_per_minute=60),
 }

@@ -104,9 +104,9 @@ def unrecorded_grants(patch: pytest.MonkeyPatch) -> None:
     """Renewals are sent without being recorded."""
     original = Slots._lease
 
-    def lease(self: Slots, member: Member, now: Now) -> None:
+    def lease(self: Slots, member: Member, now: Now, **named: Any) -> None:
         before = dict(self._granted_ns)
-        original(self, member, now)
+        original(self, member, now, **named)
         for slot, at_ns in before.items():
             self._granted_ns[slot] = at_ns
 

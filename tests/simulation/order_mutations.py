@@ -6,16 +6,18 @@ from typing import Any
 import pytest
 from mutations import BUSY, Mutation
 
-from sidecar.core import ladder, verifier
+from sidecar.core import ladder, predecessors, verifier
 from sidecar.core.leadership import Desk
 from sidecar.core.orders import OrderBook
-from sidecar.core.outputs import Now, Output
+from sidecar.core.outputs import Now, Origin, Output
 from sidecar.core.precommit import Precommit
+from sidecar.core.predecessors import Predecessors
 from sidecar.core.sidecar import Sidecar
+from sidecar.core.slots import Slots
 from sidecar.core.timing import MS
 from sidecar.core.verifier import Verifier
 from sidecar.messages.base import Message
-from sidecar.messages.control import TradingState
+from sidecar.messages.control import Probe, TradingState
 from sidecar.messages.journal import OrderLost, OrderNeverSent
 from sidecar.messages.orders import OrderGranted, OrderIntent
 from sidecar.simulator.clocks import S
@@ -23,6 +25,9 @@ from sidecar.simulator.world import World
 
 TRADING = replace(BUSY, halts_per_minute=20, orders_per_minute=60)
 BRISK = replace(BUSY, faults_per_minute=0, halts_per_minute=0, orders_per_minute=240)
+
+HASTY = replace(BRISK, orders_per_minute=400)
+TAKEN_OVER = replace(HASTY, arbiters=3)
 
 
 def never_a_problem(name: str) -> Any:
@@ -128,6 +133,47 @@ def snapshot_without_orders(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(OrderBook, "of", classmethod(lambda cls, parts: cls()))
 
 
+def nobody_waits(patch: pytest.MonkeyPatch) -> None:
+    """A slot's new holder is granted orders at once, whatever of the last one's is on its way."""
+    patch.setattr(Predecessors, "breach", lambda self, intent, now: None)
+
+
+def unknown_has_arrived(patch: pytest.MonkeyPatch) -> None:
+    """An order that is reported unknown is not waited for."""
+    original = predecessors.on_its_way
+    patch.setattr(predecessors, "on_its_way", lambda order: original(order) and not order.lost)
+
+
+def new_leader_trusts(patch: pytest.MonkeyPatch) -> None:
+    """A new leader takes every slot for one that was given back long ago."""
+    patch.setattr(Slots, "given_back_ns", lambda self, slot: self._released_ns.get(slot, 0))
+
+
+def held_and_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """A leader that is deposed does not hand back the orders that it holds."""
+    patch.setattr(Predecessors, "hand_back", lambda self: self.held.clear() or [])
+
+
+def moved_and_taken_over(world: World) -> None:
+    """Every four seconds a group is moved, and its leader handed over a moment later."""
+    for at_s in range(4, 45, 4):
+        world.agenda.after(at_s * S, world.faults.happen, "switchover")
+        world.agenda.after(at_s * S + 20 * MS, world.faults.happen, "takeover")
+
+
+def moved_and_deposed(world: World) -> None:
+    """Every four seconds a group is moved, and a moment later another arbiter begins a term, while the leader lives."""
+    for at_s in range(4, 45, 4):
+        world.agenda.after(at_s * S, world.faults.happen, "switchover")
+        world.agenda.after(at_s * S + 60 * MS, nominate_another, world)
+
+
+def nominate_another(world: World) -> None:
+    """A standby reads a probe: its campaign deposes the leader, which keeps its link."""
+    standby = next(each for each in world.arbiters.values() if each.alive and not each.core.leading)
+    standby.run(standby.take, Probe(arbiter=""), Origin())
+
+
 def halts_deny_cancels(patch: pytest.MonkeyPatch) -> None:
     """A halt denies whatever it does not let pass by name."""
     original = ladder.permits
@@ -149,7 +195,20 @@ ORDER_MUTATIONS = (
     Mutation("a new leader forgets deadlines", "every order ends", 4, deadlines_forgotten, TRADING),
     Mutation("nobody is asked for evidence", "every order ends", 2, never_asked, TRADING),
     Mutation("grants leave before read-back", "granted once", 0, before_read_back, TRADING),
-    Mutation("a grant of an older hold is passed on", "tokens rise", 2, passed_on_late, BRISK, late_grants),
+    Mutation("a grant of an older hold is passed on", "tokens rise", 1, passed_on_late, BRISK, late_grants),
+    Mutation("nobody waits for the last holder's orders", "newest last", 0, nobody_waits, BRISK, _back_and_forth),
+    Mutation("unknown orders are not waited for", "newest last", 1, unknown_has_arrived, HASTY, _back_and_forth),
+    Mutation(
+        "a new leader does not wait for them", "newest last", 0, new_leader_trusts, TAKEN_OVER, moved_and_taken_over
+    ),
+    Mutation(
+        "a deposed leader keeps what it holds",
+        "every question answered",
+        0,
+        held_and_forgotten,
+        TAKEN_OVER,
+        moved_and_deposed,
+    ),
     Mutation("a new leader forgets orders", "every order ends", 2, successor_forgets, TRADING),
     Mutation("a snapshot forgets the orders", "same state", 2, snapshot_without_orders, TRADING),
 )

@@ -14,7 +14,7 @@ from sidecar.simulator.campaign import simulate
 from sidecar.simulator.world import World, without_faults
 
 HOURS = {
-    "pair": 26.0,
+    "pair": 25.0,
     "stormy": 6.0,
     "spare": 6.0,
     "partitions": 4.0,
@@ -24,7 +24,9 @@ HOURS = {
     "reserve": 2.0,
     "registered": 2.0,
     "halted": 3.0,
-    "trading": 1.5,
+    "stormy-trading": 0.6,
+    "errands": 0.8,
+    "trading": 1.0,
 }
 """More than sixty virtual hours in all, of which none is idle."""
 CORPUS = [
