@@ -78,7 +78,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--orders", type=int, default=300, help="orders in a round of latency")
     parser.add_argument("--pipelined", type=int, default=10_000, help="orders in a round of throughput")
-    parser.add_argument("--memory-orders", type=int, default=2_300_000, help="orders over which memory is sampled")
+    parser.add_argument("--memory-orders", type=int, default=2_800_000, help="orders over which memory is sampled")
     parser.add_argument("--short", action="store_true", help="a tenth of it, to see that it works")
     parser.add_argument("--json", action="store_true", help="print the results as JSON, too")
     given = parser.parse_args(arguments)

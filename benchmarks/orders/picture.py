@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from benchmarks.orders.memory import FULL, Sample
+from benchmarks.orders.memory import SETTLED, Sample
 
 WIDTH: Final = 720
 HEIGHT: Final = 320
@@ -32,11 +32,11 @@ def as_svg(samples: list[Sample]) -> str:
             f'<text x="{LEFT - 8}" y="{down + 4}" text-anchor="end">{most * step / STEPS / 2**20:.0f} MiB</text>',
             f'<text x="{right}" y="{HEIGHT - 14}" text-anchor="middle">{orders * step // STEPS:,}</text>',
         ]
-    if orders > FULL:
-        full = LEFT + wide * FULL / orders
+    if orders > SETTLED:
+        full = LEFT + wide * SETTLED / orders
         lines += [
             f'<line x1="{full:.1f}" y1="{TOP}" x2="{full:.1f}" y2="{TOP + high}" stroke="#b04a2f"/>',
-            f'<text x="{full + 6:.1f}" y="{TOP + 14}" fill="#b04a2f">all tables full</text>',
+            f'<text x="{full + 6:.1f}" y="{TOP + 14}" fill="#b04a2f">all tables settled</text>',
         ]
     lines.append(f'<polyline points="{points}" fill="none" stroke="#2f6f9f" stroke-width="2"/>')
     return "\n".join([*lines, "</svg>", ""])

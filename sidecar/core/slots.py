@@ -448,8 +448,6 @@ class Slots:
         """Drain the living holders that are due to step down without an operator."""
         if plan.failback_ns is None and not plan.policy.unready_ns:
             return
-        if plan.failback_ns is None and not plan.policy.unready_ns:
-            return
         due = self._stepping.failback(plan, now)
         if due is not None:
             slot, better = due

@@ -302,3 +302,10 @@ def test_a_term_that_was_begun_twice_is_no_contradiction() -> None:
     at = Position(first.term, first.arbiter, 0)
     assert first.n == 0
     assert tail.contradicted(at, first, b"other", 7) is None
+
+
+def test_a_campaign_that_was_begun_again_contradicts_nothing() -> None:
+    """Whoever gives a campaign up and tries again for the same term has its beginning in the log twice."""
+    tail, record = LogTail(), traded().journal[0]
+    tail.read(record, b"first")
+    assert tail.contradicted(Position(record.term, record.arbiter, 0), record, b"second", 7) is None
