@@ -459,6 +459,19 @@ class Settings(Section):
                 seen[component] = group
         return self
 
+    @model_validator(mode="after")
+    def _absence_is_of_what_arrived(self) -> Self:
+        """An order may be on its way to the venue for A; being absent there before that says nothing."""
+        least_ms = -(-self.timing.to_core().effect_wait_ns() // MS)
+        for name in ("report_deadline_ms", "query_interval_ms"):
+            asked_ms: int = getattr(self.orders, name)
+            if asked_ms < least_ms:
+                raise ValueError(
+                    f"orders.{name} is {asked_ms}, and an order may be on its way to the venue for {least_ms} ms "
+                    f"(timing.gate_to_effect_ms by the slowest clock): raise it to at least {least_ms}"
+                )
+        return self
+
     def plans(self) -> tuple[GroupPlan, ...]:
         """All groups as the core takes them, by name."""
         return tuple(plan_declared(each.declared(name)) for name, each in sorted(self.groups.items()))

@@ -39,6 +39,8 @@ UNPACKED_MAX = 4 * 1024**3
 PIECE_MAX = 64 * 1024**2
 LEVEL = 1
 """zlib's: the fastest already makes it six times smaller, and the next ones cost more than they save."""
+WRITERS_MAX = 2
+"""Who may write at once: a deposed leader and its successor. Parts lie at most so many times apart."""
 WINDOW = 64
 READ_AHEAD = 8
 ANSWER_S = 10.0
@@ -132,13 +134,16 @@ class SnapshotFinder:
         while upper > 0:
             lower = max(0, upper - WINDOW)
             first = await self._gather(lower, upper)
-            for each in sorted(self._gathered.values(), key=lambda one: -one.last_offset):
-                if len(each.parts) == each.head.parts:
-                    del self._gathered[each.head.snapshot]
-                    if (found := await self._judged(each)) is not None:
-                        self._tell_incomplete(each.last_offset)
-                        return found
             upper = lower if first <= lower else 0
+            for each in sorted(self._gathered.values(), key=lambda one: -one.last_offset):
+                if len(each.parts) < each.head.parts:
+                    if upper > max(0, each.last_offset - WRITERS_MAX * each.head.parts):
+                        break  # Its other parts may lie further back: nothing older counts before they are looked for.
+                    continue
+                del self._gathered[each.head.snapshot]
+                if (found := await self._judged(each)) is not None:
+                    self._tell_incomplete(each.last_offset)
+                    return found
         self._tell_incomplete(-1)
         return None
 

@@ -94,6 +94,14 @@ def test_broker_named_twice(tmp_path: Path) -> None:
     assert "SIDECAR_AMQP_URL and SIDECAR_BROKER__URLS are set" in text
 
 
+@pytest.mark.parametrize("field", ["query_interval_ms", "report_deadline_ms"])
+def test_absence_before_an_order_can_have_arrived(tmp_path: Path, field: str) -> None:
+    """Deadlines within which an order may still be on its way to the venue are refused, with the least that will do."""
+    text = refusal(tmp_path, {"orders": {field: 302}})
+    assert f"orders.{field} is 302" in text and "raise it to at least 303" in text
+    assert getattr(load(tmp_path, {"orders": {field: 303}}).orders, field) == 303
+
+
 def test_unrelated_variables(tmp_path: Path) -> None:
     """Variables that are not settings and resemble none are left alone."""
     assert load(tmp_path, {}, SIDECAR_SERVICE_HOST="10.0.0.1", SIDECAR_PORT="tcp://10.0.0.1:1") == Settings()
