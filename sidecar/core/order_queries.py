@@ -41,7 +41,7 @@ from sidecar.messages.order_queries import (
     OrdersQuery,
     Remembered,
 )
-from sidecar.messages.orders import Phase
+from sidecar.messages.orders import OrderIntent, Phase
 
 LOOKED_MAX: Final = 2_000
 """Orders that are looked at for one page, found or not: a few milliseconds. Lower takes a rare one more pages."""
@@ -137,20 +137,9 @@ def _denied(arbiter: "Arbiter", query: OrdersQuery, limit: int) -> tuple[list[Or
 
 def order_line(order: Order) -> OrderLine:
     """One order, as a row of a list."""
-    intent, wait = order.intent, wait_of(order)
-    return OrderLine(
-        cl_ord_id=intent.cl_ord_id,
-        kind=intent.kind,
-        component=intent.component,
-        slot=intent.slot,
-        account=intent.account,
-        venue=intent.venue,
-        symbol=intent.symbol,
-        side=intent.side,
-        qty=intent.qty,
-        price=intent.price,
-        strategy=intent.strategy,
-        phase=order.phase,
+    wait = wait_of(order)
+    return replace(
+        _asked_for(order.intent, order.phase),
         ord_status=order.venue_status or order.ord_status,
         order_id=order.venue_order_id or order.order_id,
         cum_qty=order.cum_qty,
@@ -162,7 +151,10 @@ def order_line(order: Order) -> OrderLine:
 
 
 def _refused_line(refused: OrderRefused) -> OrderLine:
-    intent = refused.intent
+    return replace(_asked_for(refused.intent, Phase.DENIED), code=refused.code, text=clip(refused.text))
+
+
+def _asked_for(intent: OrderIntent, phase: Phase) -> OrderLine:
     return OrderLine(
         cl_ord_id=intent.cl_ord_id,
         kind=intent.kind,
@@ -175,9 +167,7 @@ def _refused_line(refused: OrderRefused) -> OrderLine:
         qty=intent.qty,
         price=intent.price,
         strategy=intent.strategy,
-        phase=Phase.DENIED,
-        code=refused.code,
-        text=clip(refused.text),
+        phase=phase,
     )
 
 
