@@ -15,7 +15,7 @@ import typer
 from sidecar.cli.default_command import falling_back_to
 from sidecar.cli.graph import operator_at, read_settings
 from sidecar.cli.limits_view import limits_view, positions_view
-from sidecar.cli.operator import ask_and_end, end_with
+from sidecar.cli.operator import ask_and_end
 from sidecar.cli.options import (
     ActorOption,
     ConfigOption,
@@ -86,17 +86,13 @@ def set_limits(
     """
     (scope,), reason = require_scopes([scope]), require_reason(reason)
     changes = dict(map(_change, limits))
-    settings = read_settings(config)
 
-    async def change() -> CommandResult:
-        async with operator_at(settings, actor_or_default(actor), timeout_s) as operator:
-            known = None if replace else await _known(operator, scope, timeout_s)
-            wanted, degraded = changed_limits(known, changes)
-            return await operator.set_limits(
-                scope, wanted, reason, degraded=degraded, dry_run=dry_run, timeout_s=timeout_s
-            )
+    async def change(operator: Operator) -> CommandResult:
+        known = None if replace else await _known(operator, scope, timeout_s)
+        wanted, degraded = changed_limits(known, changes)
+        return await operator.set_limits(scope, wanted, reason, degraded=degraded, dry_run=dry_run, timeout_s=timeout_s)
 
-    end_with([asyncio.run(change())], as_json)
+    ask_and_end(change, actor=actor, config=config, as_json=as_json, timeout_s=timeout_s)
 
 
 def reset(

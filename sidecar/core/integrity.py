@@ -17,10 +17,11 @@ from typing import Final
 
 from sidecar.core.leadership import Desk
 from sidecar.core.outputs import Now, Origin, Reply
+from sidecar.core.resolution import resolution
 from sidecar.core.sanity import clip, reason_problem
 from sidecar.core.timing import MS
 from sidecar.core.violations import Violation, checks
-from sidecar.messages.control import CommandResult, Halt, TradingState
+from sidecar.messages.control import Halt, TradingState
 from sidecar.messages.integrity import IntegrityFinding, IntegrityQuery, IntegrityReport, ResolveIntegrity
 from sidecar.messages.journal import IntegrityResolved
 
@@ -119,14 +120,7 @@ class Integrity:
                 reason=request.reason,
             )
             self._desk.emit(fact)
-        result = CommandResult(
-            arbiter=self._name,
-            request_id=request.request_id,
-            ok=not problem,
-            code="REFUSED" if problem else "RESOLVED",
-            text=problem or self._resolved_text(found),
-        )
-        self._desk.send(Reply(result, origin))
+        self._desk.send(resolution(self._name, request.request_id, origin, problem, self._resolved_text(found)))
 
     # --- inside ---
 

@@ -43,9 +43,9 @@ from sidecar.core.leadership import Desk
 from sidecar.core.once_queries import once_page
 from sidecar.core.once_table import Effect, OnceTable
 from sidecar.core.outputs import Event, Now, Origin, Reply
+from sidecar.core.resolution import resolution
 from sidecar.core.roster import Roster
 from sidecar.core.sanity import TEXT_MAX, clip, reason_problem
-from sidecar.messages.control import CommandResult
 from sidecar.messages.journal import OnceClaimed, OnceContradicted, OnceFinished, OnceLost, OnceReleased
 from sidecar.messages.once import (
     KEY_MAX,
@@ -228,14 +228,8 @@ class Once:
         if not problem and effect is not None:
             self._settle(request, effect)
         became = "it happened, and whoever asks gets this result" if request.happened else "it may be claimed again"
-        result = CommandResult(
-            arbiter=self._name,
-            request_id=request.request_id,
-            ok=not problem,
-            code="REFUSED" if problem else "RESOLVED",
-            text=problem or f"{request.kind} {clip(request.key)}: {became}; journaled with the reason",
-        )
-        self._desk.send(Reply(result, origin))
+        done = f"{request.kind} {clip(request.key)}: {became}; journaled with the reason"
+        self._desk.send(resolution(self._name, request.request_id, origin, problem, done))
 
     def _settle(self, request: ResolveOnce, effect: Effect) -> None:
         actor, reason = clip(request.actor), request.reason

@@ -27,12 +27,13 @@ from sidecar.core.bounded import drop_oldest
 from sidecar.core.differences import DIFFERENCES_MAX, difference_name
 from sidecar.core.exact import ZERO, add, subtract
 from sidecar.core.leadership import Desk
-from sidecar.core.outputs import Event, Now, Origin, Reply
+from sidecar.core.outputs import Event, Now, Origin
 from sidecar.core.positions import account_name
+from sidecar.core.resolution import resolution
 from sidecar.core.sanity import bounded, clip, reason_problem
 from sidecar.core.settling import Settling
 from sidecar.core.timing import MS
-from sidecar.messages.control import CommandResult, Halt, TradingState
+from sidecar.messages.control import Halt, TradingState
 from sidecar.messages.journal import DifferenceClosed, DifferenceOpened, StatementAdopted
 from sidecar.messages.orders import EvidenceWanted, Phase
 from sidecar.messages.reconcile import (
@@ -302,14 +303,8 @@ class Reconciliation:
             problem = f"no difference in {request.holds} of {clip(request.name)!r} is open there"
         if not problem and known is not None:
             self._close(known, known.ours, known.theirs, actor=clip(request.actor), reason=request.reason)
-        result = CommandResult(
-            arbiter=self._name,
-            request_id=request.request_id,
-            ok=not problem,
-            code="REFUSED" if problem else "RESOLVED",
-            text=problem or "the venue's word is what we begin from",
-        )
-        self._desk.send(Reply(result, origin))
+        done = "the venue's word is what we begin from"
+        self._desk.send(resolution(self._name, request.request_id, origin, problem, done))
 
     def status(self) -> tuple[DifferenceStatus, ...]:
         """What is open, for people."""

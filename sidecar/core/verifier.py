@@ -32,9 +32,9 @@ from sidecar.core.outputs import Event, Now, Origin, Reply, Settle
 from sidecar.core.plans import Plans
 from sidecar.core.precommit import OPEN_MAX, Precommit
 from sidecar.core.predecessors import Predecessors
+from sidecar.core.resolution import resolution
 from sidecar.core.sanity import OURS, TEXT_MAX, clip, intent_problem, reason_problem, report_problem
 from sidecar.core.waits import Deadlines, Wait, Waits, wait_of
-from sidecar.messages.control import CommandResult
 from sidecar.messages.events import BreakResolved
 from sidecar.messages.journal import (
     AbsenceSeen,
@@ -329,14 +329,8 @@ class Verifier:
             self._desk.send(Event(event, "break-resolved"))
             if order is not None:
                 self._after(order, now)
-        result = CommandResult(
-            arbiter=self._name,
-            request_id=request.request_id,
-            ok=not problem,
-            code="REFUSED" if problem else "RESOLVED",
-            text=problem or f"{', '.join(kinds)} of {clip(name)}: closed, and journaled with the reason",
-        )
-        self._desk.send(Reply(result, origin))
+        done = f"{', '.join(kinds)} of {clip(name)}: closed, and journaled with the reason"
+        self._desk.send(resolution(self._name, request.request_id, origin, problem, done))
 
     # --- time ---
 
