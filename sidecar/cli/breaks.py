@@ -4,7 +4,6 @@ Owns the two commands and the gathering of pages. How the list looks is in `brea
 break is, docs/reconciliation.md what a difference is.
 """
 
-import asyncio
 from typing import Annotated
 
 import typer
@@ -12,15 +11,13 @@ import typer
 from sidecar.cli.audit import ArchiveOption, archive_at
 from sidecar.cli.breaks_view import Breaks, Settled, breaks_view, settled_of
 from sidecar.cli.errors import ExitCode
-from sidecar.cli.graph import operator_at, read_settings
-from sidecar.cli.operator import ask_and_end
+from sidecar.cli.operator import ask_and_end, ask_one
 from sidecar.cli.options import (
     ActorOption,
     ConfigOption,
     JsonOption,
     ReasonOption,
     TimeoutOption,
-    actor_or_default,
     require_reason,
 )
 from sidecar.cli.output import console, print_json
@@ -45,14 +42,8 @@ def list_breaks(
 
     Exit codes: 0 nothing is open; 1 something is; 4 no arbiter, or no archive, answered.
     """
-    settings = read_settings(config)
-
-    async def ask() -> Breaks:
-        async with operator_at(settings, actor_or_default(""), timeout_s) as operator:
-            return await gather_breaks(operator, timeout_s)
-
     settled = _settled(archive_at(archive, config), limit) if everything else ()
-    found = asyncio.run(ask())
+    found = ask_one(lambda operator: gather_breaks(operator, timeout_s), config, timeout_s)
     found = Breaks(found.arbiter, found.breaks, found.differences, settled)
     if as_json:
         print_json(found)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from sidecar.cli.errors import CliError, ExitCode
-from sidecar.cli.graph import operator_at, read_settings
-from sidecar.cli.options import ActorOption, ConfigOption, JsonOption, TimeoutOption, actor_or_default
+from sidecar.cli.operator import ask_one
+from sidecar.cli.options import ActorOption, ConfigOption, JsonOption, TimeoutOption
 from sidecar.cli.output import console, print_json
 from sidecar.cli.status_view import arbiters_view
 from sidecar.client.operator import Operator
@@ -56,13 +56,7 @@ def compare(
     The same happens by itself at each snapshot. Exit codes: 0 all the same; 1 refused; 4 not all answered in time;
     6 an arbiter's state differs from that of the others (it ends by itself with the same code).
     """
-    settings = read_settings(config)
-
-    async def ask() -> Compared:
-        async with operator_at(settings, actor_or_default(actor), timeout_s) as operator:
-            return await _ask(operator, timeout_s)
-
-    found = asyncio.run(ask())
+    found = ask_one(lambda operator: _ask(operator, timeout_s), config, timeout_s, actor=actor)
     if as_json:
         print_json(found.arbiters)
     else:

@@ -3,7 +3,6 @@
 Owns the command and its layout. What it says is the leader's ExplainReport.
 """
 
-import asyncio
 from typing import Annotated
 
 import typer
@@ -12,8 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sidecar.cli.graph import operator_at, read_settings
-from sidecar.cli.options import ConfigOption, JsonOption, TimeoutOption, actor_or_default
+from sidecar.cli.operator import ask_one
+from sidecar.cli.options import ConfigOption, JsonOption, TimeoutOption
 from sidecar.cli.output import console, print_json
 from sidecar.messages.explain import ExplainReport, MemberExplained, SlotExplained
 
@@ -28,13 +27,7 @@ def explain(
 
     Exit codes: 0 answered; 1 there is no such group; 4 no arbiter answered.
     """
-    settings = read_settings(config)
-
-    async def ask() -> ExplainReport:
-        async with operator_at(settings, actor_or_default(""), timeout_s) as operator:
-            return await operator.explain(group, timeout_s=timeout_s)
-
-    report = asyncio.run(ask())
+    report = ask_one(lambda operator: operator.explain(group, timeout_s=timeout_s), config, timeout_s)
     if as_json:
         print_json(report)
     else:

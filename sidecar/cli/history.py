@@ -3,16 +3,15 @@
 Owns the command. What it says is folded from the journal; how it looks is in `history_view.py`.
 """
 
-import asyncio
 from typing import Annotated
 
 import typer
 
-from sidecar.cli.graph import operator_at, read_settings
 from sidecar.cli.history_view import failovers_json, failovers_table
-from sidecar.cli.options import ConfigOption, JsonOption, TimeoutOption, actor_or_default
+from sidecar.cli.operator import ask_one
+from sidecar.cli.options import ConfigOption, JsonOption, TimeoutOption
 from sidecar.cli.output import console, print_json
-from sidecar.messages.explain import LAST_DEFAULT, HistoryReport
+from sidecar.messages.explain import LAST_DEFAULT
 
 
 def history(
@@ -26,13 +25,9 @@ def history(
 
     Exit codes: 0 answered; 1 there is and was no such group; 4 no arbiter answered.
     """
-    settings = read_settings(config)
-
-    async def ask() -> HistoryReport:
-        async with operator_at(settings, actor_or_default(""), timeout_s) as operator:
-            return await operator.history(group, last=last, timeout_s=timeout_s)
-
-    found = asyncio.run(ask()).failovers
+    found = ask_one(
+        lambda operator: operator.history(group, last=last, timeout_s=timeout_s), config, timeout_s
+    ).failovers
     if as_json:
         print_json(failovers_json(found))
     elif found:

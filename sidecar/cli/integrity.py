@@ -3,7 +3,6 @@
 Owns the two commands and the list's layout. What is a finding, and what follows, is decided by the arbiter.
 """
 
-import asyncio
 from typing import Annotated
 
 import typer
@@ -12,15 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from sidecar.cli.errors import ExitCode
-from sidecar.cli.graph import operator_at, read_settings
-from sidecar.cli.operator import ask_and_end
+from sidecar.cli.operator import ask_and_end, ask_one
 from sidecar.cli.options import (
     ActorOption,
     ConfigOption,
     JsonOption,
     ReasonOption,
     TimeoutOption,
-    actor_or_default,
     require_reason,
 )
 from sidecar.cli.output import console, print_json
@@ -32,13 +29,7 @@ def list_findings(config: ConfigOption = None, as_json: JsonOption = False, time
 
     Exit codes: 0 nothing that nobody has resolved; 1 something is; 4 no arbiter answered.
     """
-    settings = read_settings(config)
-
-    async def ask() -> IntegrityReport:
-        async with operator_at(settings, actor_or_default(""), timeout_s) as operator:
-            return await operator.integrity(timeout_s=timeout_s)
-
-    report = asyncio.run(ask())
+    report = ask_one(lambda operator: operator.integrity(timeout_s=timeout_s), config, timeout_s)
     if as_json:
         print_json(report)
     else:

@@ -4,7 +4,6 @@ Owns the two commands and the list's layout. What an operator may settle is deci
 says what the states mean.
 """
 
-import asyncio
 import shlex
 from collections.abc import Iterable
 from typing import Annotated, Final, get_args
@@ -17,16 +16,14 @@ from rich.text import Text
 from sidecar.cli.breaks_view import age_since
 from sidecar.cli.default_command import falling_back_to
 from sidecar.cli.errors import ExitCode
-from sidecar.cli.graph import operator_at, read_settings
 from sidecar.cli.halts_view import columns_of
-from sidecar.cli.operator import ask_and_end
+from sidecar.cli.operator import ask_and_end, ask_one
 from sidecar.cli.options import (
     ActorOption,
     ConfigOption,
     JsonOption,
     ReasonOption,
     TimeoutOption,
-    actor_or_default,
     require_reason,
 )
 from sidecar.cli.output import console, print_json
@@ -71,13 +68,7 @@ def list_effects(
     query = OnceQuery(
         request_id="", actor="", states=states, kinds=tuple(map(_kind, kind or [])), key=key, component=component
     )
-    settings = read_settings(config)
-
-    async def ask() -> Effects:
-        async with operator_at(settings, actor_or_default(""), timeout_s) as operator:
-            return await gather_effects(operator, query, limit, timeout_s)
-
-    found = asyncio.run(ask())
+    found = ask_one(lambda operator: gather_effects(operator, query, limit, timeout_s), config, timeout_s)
     if as_json:
         print_json(found)
     else:

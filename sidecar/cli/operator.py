@@ -1,13 +1,13 @@
 """`sidecar resume` and `sidecar failover`: what only an operator may ask, answered by the arbiter.
 
-Owns the two commands, and how any command with one request ends. Whether the caller is an operator is decided by the
+Owns the two commands, how any command with one request ends, and how one question is asked. Whether the caller is an operator is decided by the
 arbiter, from the broker user.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import typer
 
@@ -26,6 +26,7 @@ from sidecar.cli.output import console, print_json
 from sidecar.client.operator import Operator
 from sidecar.messages.control import CommandResult
 
+Answer = TypeVar("Answer")
 PROPOSED: Final = "PROPOSED"
 """The arbiter's code for a resume that needs another operator's."""
 
@@ -92,13 +93,20 @@ def ask_and_end(
     timeout_s: float,
 ) -> None:
     """One request of an operator's, its answer, and the end with the answer's exit code."""
+    end_with([ask_one(ask, config, timeout_s, actor=actor)], as_json)
+
+
+def ask_one(
+    ask: Callable[[Operator], Awaitable[Answer]], config: Path | None, timeout_s: float, *, actor: str = ""
+) -> Answer:
+    """What the arbiters answer to one question, or to a few over one connection. Raises NoAnswer."""
     settings = read_settings(config)
 
-    async def one() -> CommandResult:
+    async def one() -> Answer:
         async with operator_at(settings, actor_or_default(actor), timeout_s) as operator:
             return await ask(operator)
 
-    end_with([asyncio.run(one())], as_json)
+    return asyncio.run(one())
 
 
 async def _in_force(operator: Operator, timeout_s: float) -> list[str]:
