@@ -1,7 +1,7 @@
 """`sidecar resume` and `sidecar failover`: what only an operator may ask, answered by the arbiter.
 
-Owns the two commands, how any command with one request ends, and how one question is asked. Whether the caller is an operator is decided by the
-arbiter, from the broker user.
+Owns the two commands, how any command with one request ends, and how one question is asked. Whether the caller is an
+operator is decided by the arbiter, from the broker user.
 """
 
 import asyncio
